@@ -27,6 +27,7 @@ from run_store.agents import AgentStore
 from run_store.audit import AuditStore
 from run_store.care import StoreCare
 from run_store.experiments import ExperimentStore
+from run_store.outbox import OutboxStore
 from run_store.run_news import NewsReader
 from run_store.snapshot_blocks import BlockReader
 from run_store.stored_events import StoredEventReader
@@ -269,10 +270,12 @@ class RunStore(
     UploadStore,
     AuditStore,
     AgentStore,
+    OutboxStore,
     StoreCare,
     Protocol,
 ):
-    """A complete store: runs, experiments, uploads, audit, agents, care, views, health, closing."""
+    """A complete store: runs, experiments, uploads, audit, agents, outbox, care, views, health,
+    closing."""
 
     url: str
     """URL without the password, for logs."""

@@ -10,7 +10,7 @@ import sqlalchemy as sa
 
 from mentorgrad.errors import InvalidInput
 
-HEAD = "0009"
+HEAD = "0010"
 """Current schema: the last revision of `run_store.migrations`."""
 
 VERSION_TABLE = "mentorgrad_schema"

@@ -12,11 +12,12 @@ from run_store.sql_agents import SqlAgents
 from run_store.sql_audit import SqlAudit
 from run_store.sql_experiments import SqlExperiments
 from run_store.sql_news import SqlNews
+from run_store.sql_outbox import SqlOutbox
 from run_store.sql_uploads import SqlUploads
 from run_store.tables import metadata
 
 
-class SqlRunStore(SqlChecks, SqlNews, SqlExperiments, SqlUploads, SqlAudit, SqlAgents):
+class SqlRunStore(SqlChecks, SqlNews, SqlExperiments, SqlUploads, SqlAudit, SqlAgents, SqlOutbox):
     """SQL implementation of `run_store.protocols.RunStore`, migrated to the current schema.
 
     Args:

@@ -21,7 +21,7 @@ from mentorgrad.errors import AlreadyExists, NotFound
 from mentorgrad.ids import new_run_id
 from mentorgrad.schema import evolve
 from mentorgrad.wire import codec
-from run_store import dialects, invariants, run_index, sql_blocks, sql_rows
+from run_store import dialects, invariants, run_index, sql_blocks, sql_outbox, sql_rows
 from run_store.import_buffer import chunks, rows_ahead
 from run_store.protocols import Lease
 from run_store.sql_audit import audited
@@ -256,7 +256,8 @@ class SqlWriter(SqlQueue):
         """Writes new events and the run computed from them; returns that, and the events' rows.
 
         If the run is not RUNNING any more, its lease and desired state are reset. If its worker has
-        not seen a requested cancel, the cancel is appended in the same transaction.
+        not seen a requested cancel, the cancel is appended in the same transaction. So are messages
+        to the run's webhooks.
         """
         if run.state is not RunState.RUNNING:
             wanted = DesiredState(*self._row(connection, _DESIRED, run.run_id))
@@ -268,6 +269,7 @@ class SqlWriter(SqlQueue):
         self._save(connection, run, columns)
         if any(isinstance(event.payload, (StateChanged, Finished)) for event in new):
             run_index.moved(connection, run)
+            sql_outbox.post(connection, run, new)
         return run, rows
 
     def _new_events(

@@ -288,6 +288,26 @@ agents = sa.Table(
     sa.Column("record", sa.LargeBinary, nullable=False),
 )
 
+# Messages to webhooks that are still to be sent. Refers to no other table: one outlives its run.
+outbox = sa.Table(
+    "outbox",
+    metadata,
+    sa.Column("webhook", Text, primary_key=True),
+    sa.Column("run_id", Text, primary_key=True),
+    # The event that changed the run's state.
+    sa.Column("seq", sa.BigInteger, primary_key=True, autoincrement=False),
+    sa.Column("state", Text, nullable=False),
+    sa.Column("time", sa.BigInteger, nullable=False),
+    sa.Column("name", Text, nullable=False),
+    sa.Column("owner", Text, nullable=False),
+    sa.Column("best_selection_loss", sa.Double),
+    # Number of claims; only the last one may settle the message.
+    sa.Column("attempt", sa.BigInteger, nullable=False),
+    sa.Column("created_at", sa.BigInteger, nullable=False),
+    # When it may be claimed: of a claimed one, when the claim ends.
+    sa.Column("due_at", sa.BigInteger, nullable=False, index=True),
+)
+
 uploads = sa.Table(
     "uploads",
     metadata,

@@ -14,7 +14,7 @@ from functools import partial
 from typing import Any
 
 import structlog
-from prometheus_client import CollectorRegistry, Gauge
+from prometheus_client import CollectorRegistry
 
 from mentorgrad.errors import Unavailable
 from mentorgrad.paths import check_temporary_folder
@@ -37,7 +37,7 @@ from service_common.security import Security, protect
 from service_common.server import Server, announce, wait_for_signal
 from trainer_service.agent.jobs import check_mentors, mentor_access
 from trainer_service.agent.local_agent import LocalAgent, Role
-from trainer_service.agent.metrics import queue_metric
+from trainer_service.agent.store_metrics import StoreMetrics
 from trainer_service.control_plane.audit_recorder import AuditRecorder
 from trainer_service.control_plane.caller_views import views_of_callers
 from trainer_service.control_plane.data_check import data_check
@@ -54,6 +54,8 @@ from trainer_service.experiments.servicer import ExperimentServicer
 from trainer_service.mentors.remote import probe
 from trainer_service.settings import TrainerSettings
 from trainer_service.tasks.builtin import builtin_names
+from trainer_service.webhooks.endpoint import check_secrets, endpoints_of
+from trainer_service.webhooks.sender import WebhookSender
 
 log = structlog.get_logger(__name__)
 
@@ -117,8 +119,9 @@ async def start_service(
         worker_slots=scheduler.slots,
         queue_limit=settings.queue_limit,
         tuned_models=tuple(settings.tuned_model),
+        webhooks=tuple(settings.webhook),
     )
-    check_data = data_check(settings, scheduler.most_devices)
+    check_data = data_check(settings, scheduler.most_devices, settings.webhook)
     mentors = MentorRegistry(
         settings.mentor,
         partial(probe, timeout=PROBE_SECONDS, credentials=mentor_access(settings)),
@@ -134,12 +137,14 @@ async def start_service(
     seen = views_of_callers(store, owner_queue, settings.owner_experiment_limit)
     experiments = ExperimentCreation(mentors, check_data, wake)
     history = HistoryServicer(store, seen)
-    queue = queue_metric(registry)
+    endpoints = endpoints_of(settings)
+    check_secrets(endpoints.values())
+    webhooks = WebhookSender(store, endpoints, settings.webhook_link, registry)
     audit = AuditRecorder(store, timedelta(days=settings.audit_days))
     server = Server(
         settings.listen,
         (TRAINER, HISTORY, EXPERIMENT),
-        check=in_thread(_store_check(store, queue)),
+        check=in_thread(_store_check(store, StoreMetrics(registry, settings.webhook))),
         registry=registry,
         security=security,
         refused=audit.refused,
@@ -162,6 +167,7 @@ async def start_service(
         await coordinator.close()
         await uploads.close()
         await agent.close(settings.drain_seconds)
+        await webhooks.close(max(deadline - time.monotonic(), 0.0) / 2)
         await server.stop(max(deadline - time.monotonic(), 0.0))
         await audit.close()
 
@@ -171,18 +177,19 @@ async def start_service(
         coordinator.start()
         uploads.start()
         audit.start()
+        webhooks.start()
     else:
         log.warning("store_read_only", store=store.url)
     return await server.start()
 
 
-def _store_check(store: RunStore, queue: Gauge) -> Callable[[], Sequence[str]]:
+def _store_check(store: RunStore, metrics: StoreMetrics) -> Callable[[], Sequence[str]]:
     """The health check: whether the store answers, and whether it can be written, which the history
-    does not need. It also updates the queue length metric."""
+    does not need. It also updates the metrics of what the store holds."""
 
     def check() -> Sequence[str]:
         store.check()
-        queue.set(store.queued())
+        metrics.read(store)
         return () if _may_write(store) else (TRAINER, EXPERIMENT)
 
     return check

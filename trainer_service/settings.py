@@ -7,9 +7,10 @@ from pydantic_settings import SettingsConfigDict
 
 from service_common.settings import ListenerSettings, ServiceSettings
 from trainer_service.agent.settings import ExecutionSettings
+from trainer_service.webhooks.settings import WebhookSettings
 
 
-class TrainerSettings(ExecutionSettings, ListenerSettings):
+class TrainerSettings(ExecutionSettings, ListenerSettings, WebhookSettings):
     """Settings of a trainer service."""
 
     model_config = SettingsConfigDict(env_prefix="MENTORGRAD_TRAINER_", extra="forbid")

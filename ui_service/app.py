@@ -15,6 +15,7 @@ from starlette.types import ASGIApp
 
 from mentorgrad.errors import MentorgradError
 from ui_service.api import Api, LoginRefused, failed, refused, unknown
+from ui_service.openapi import with_document
 from ui_service.page_files import PageFiles
 from ui_service.protection import Protection
 
@@ -44,7 +45,7 @@ def application(api: Api, pages: PageFiles, listen: str, hosts: Collection[str] 
 
     app = Starlette(
         routes=[
-            Mount(API, app=Router(api.routes(), redirect_slashes=False)),
+            Mount(API, app=Router(with_document(api.routes()), redirect_slashes=False)),
             Route("/api/{rest:path}", no_path),
             Route("/{path:path}", page),
         ],

@@ -97,6 +97,8 @@ class TrainerInfo:
     """Names of the served models that ``served_prompt`` can tune prompts for."""
     upload_limit_bytes: int = 0
     """Maximum size of an uploaded data file, bytes; 0: a service that does not say."""
+    webhooks: tuple[str, ...] = ()
+    """Names of the webhooks that specs may name."""
 
 
 def spec_differences(specs: Sequence[RunSpec]) -> tuple[SpecDifference, ...]:

@@ -1,4 +1,5 @@
-"""A deployment seen from outside: metrics, traces and logs of a run, and a stop in mid-run."""
+"""A deployment seen from outside: metrics, traces and logs of a run, what is made of the metrics,
+and a stop in mid-run."""
 
 from __future__ import annotations
 
@@ -7,7 +8,9 @@ import json
 import signal
 import subprocess
 import sys
-from collections.abc import AsyncIterator, Callable, Iterator
+from collections.abc import AsyncIterator, Iterator
+from contextlib import ExitStack
+from dataclasses import dataclass
 from datetime import timedelta
 from pathlib import Path
 from typing import Any
@@ -15,6 +18,7 @@ from typing import Any
 import grpc.aio
 import pytest
 from grpc_health.v1 import health_pb2, health_pb2_grpc
+from prometheus_client import CollectorRegistry
 
 from mentorgrad import AsyncClient
 from mentorgrad.client import Client
@@ -25,39 +29,53 @@ from mentorgrad.domain.spec import MentorChoice, RunSpec, Stages
 from mentorgrad.v1 import history_service_pb2 as pb
 from mentorgrad.v1.history_service_pb2_grpc import HistoryServiceStub
 from mentorgrad.wire.channels import stream_channel
+from service_common.metrics import exposed
 from tests.support.collector import Collector
 from tests.support.figures import Figures
+from tests.support.mentor_process import MentorProcess
+from tests.support.monitoring_files import dashboard, rule_tests, rules
+from tests.support.promtool import Sample, check_finds, labels_of, samples_of, unknown_in
+from tests.support.served_page import served_page
 from tests.support.trainer_process import TrainerProcess, eventually
 
 COMMAND = str(Path(sys.executable).with_name("mentorgrad"))
 
 
-@pytest.fixture
-def collector(monkeypatch: pytest.MonkeyPatch) -> Iterator[Collector]:
-    """A collector that every process of the test sends its traces to."""
-    with Collector() as found:
-        monkeypatch.setenv("OTEL_EXPORTER_OTLP_ENDPOINT", found.endpoint)
-        monkeypatch.setenv("OTEL_BSP_SCHEDULE_DELAY", "100")
-        yield found
+@dataclass(frozen=True)
+class Observed:
+    """A run, and what could be seen of it from outside."""
+
+    run: Run
+    before: Figures
+    trainer: Figures
+    mentor: Figures
+    page: Figures
+    collector: Collector
+    log: Path
 
 
-def test_a_run_is_seen_in_metrics_traces_and_logs(
-    tmp_path: Path,
-    monkeypatch: pytest.MonkeyPatch,
-    collector: Collector,
-    mentor_process: Callable[..., Any],
-) -> None:
-    monkeypatch.setenv("MENTORGRAD_MENTOR_METRICS", "127.0.0.1:0")
-    mentor = mentor_process(delay=0.05)
-    trainer = TrainerProcess(
-        tmp_path,
-        *("--mentor", f"small={mentor.address}", "--metrics", "127.0.0.1:0"),
-        *("--log-level", "debug"),
-    )
-    try:
+@pytest.fixture(scope="module")
+def observed(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Observed]:
+    """A trainer, a mentor, a page and a command in processes of their own, all observed."""
+    folder = tmp_path_factory.mktemp("observed")
+    secret = folder / "secret"
+    secret.write_text("s" * 24)
+    with ExitStack() as stack:
+        collector = stack.enter_context(Collector())
+        patch = stack.enter_context(pytest.MonkeyPatch.context())
+        patch.setenv("OTEL_EXPORTER_OTLP_ENDPOINT", collector.endpoint)
+        patch.setenv("OTEL_BSP_SCHEDULE_DELAY", "100")
+        patch.setenv("MENTORGRAD_MENTOR_METRICS", "127.0.0.1:0")
+        mentor = MentorProcess(0, 0.05)
+        stack.callback(mentor.kill)
+        trainer = TrainerProcess(
+            folder,
+            *("--mentor", f"small={mentor.address}", "--metrics", "127.0.0.1:0"),
+            *("--webhook", "ops=https://hooks.test", "--webhook-secret-file", f"ops={secret}"),
+            *("--log-level", "debug"),
+        )
+        stack.callback(trainer.stop)
         before = Figures(trainer.metrics)
-        assert before("mentorgrad_serving") == 1
-        assert before("mentorgrad_trainer_device_idle_share", device="cpu") == 1
         subprocess.run(
             [
                 *(COMMAND, "run", "--function", "rastrigin", "--dimensions", "3"),
@@ -76,14 +94,55 @@ def test_a_run_is_seen_in_metrics_traces_and_logs(
             return Figures(trainer.metrics)("mentorgrad_trainer_workers_ended_total", code="0") == 1
 
         eventually(ended, "the worker's end is counted")
-        agrees_with_usage(Figures(trainer.metrics), run)
-        agrees_with_the_run(Figures(mentor.metrics), run)
+        figures = (Figures(trainer.metrics), Figures(mentor.metrics), page_figures(trainer.address))
         eventually(lambda: bool(collector.named("mentorgrad run")), "the command's span arrives")
         eventually(lambda: len(collector.named("generate")) == 2, "the mentor's spans arrive")
-        spans_lead_from_the_model_to_the_command(collector, run)
-    finally:
         trainer.stop()
-    lines_name_their_run(trainer.log, run)
+        yield Observed(run, before, *figures, collector, trainer.log)
+
+
+def page_figures(trainer: str) -> Figures:
+    """What a page of a trainer shows."""
+
+    async def look() -> Figures:
+        registry = CollectorRegistry()
+        with exposed("127.0.0.1:0", registry) as shown:
+            async with served_page(trainer, registry=registry):
+                return await asyncio.to_thread(Figures, shown)
+
+    return asyncio.run(look())
+
+
+def test_a_run_is_seen_in_metrics_traces_and_logs(observed: Observed) -> None:
+    run = observed.run
+    assert observed.before("mentorgrad_serving") == 1
+    assert observed.before("mentorgrad_trainer_device_idle_share", device="cpu") == 1
+    agrees_with_usage(observed.trainer, run)
+    agrees_with_the_run(observed.mentor, run)
+    spans_lead_from_the_model_to_the_command(observed.collector, run)
+    lines_name_their_run(observed.log, run)
+
+
+def samples(observed: Observed) -> list[Sample]:
+    """What Prometheus stores of the services."""
+    return [
+        sample
+        for job in ("trainer", "mentor", "page")
+        for sample in samples_of(getattr(observed, job).text, f"mentorgrad-{job}")
+    ]
+
+
+def test_what_the_dashboard_shows_is_there(observed: Observed, tmp_path: Path) -> None:
+    known = labels_of(samples(observed))
+    assert [unknown for one in dashboard() if (unknown := unknown_in(one, known))] == []
+    check_finds(dashboard(), samples(observed), tmp_path)
+
+
+def test_alert_rules_and_their_tests_name_metrics_that_there_are(observed: Observed) -> None:
+    known = labels_of(samples(observed))
+    series = [one["series"] for test in rule_tests() for one in test["input_series"]]
+    asked = [rule["expr"] for rule in rules()] + series
+    assert [unknown for one in asked if (unknown := unknown_in(one, known))] == []
 
 
 def agrees_with_usage(figures: Figures, run: Run) -> None:

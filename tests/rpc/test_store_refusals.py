@@ -27,7 +27,7 @@ from service_common.health import in_thread
 from tests.support.postgres_roles import reader_of
 from tests.support.served_runs import served
 from tests.support.toy_run import toy_log
-from trainer_service.agent.metrics import queue_metric
+from trainer_service.agent.store_metrics import StoreMetrics
 from trainer_service.composition import _store_check
 
 CHANGES: dict[str, Callable[[AsyncClient, str, Path], Awaitable[Any]]] = {
@@ -47,10 +47,10 @@ async def test_a_user_who_may_only_read_serves_the_history(
         run, _ = writer.create(Created())
     file = tmp_path / "rows.jsonl"
     file.write_text("{}")
-    queue = queue_metric(CollectorRegistry())
+    metrics = StoreMetrics(CollectorRegistry())
     with reader_of(postgres_url) as (url, *_), closing(open_for_service(url)) as opened:
         store = cast(SqlRunStore, opened)
-        check = in_thread(_store_check(store, queue))
+        check = in_thread(_store_check(store, metrics))
         async with served(store, check=check) as (_, address), AsyncClient(address) as client:
             assert await statuses(address) == {
                 "": "SERVING",

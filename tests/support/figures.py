@@ -16,9 +16,12 @@ class Figures:
 
     def __init__(self, address: str) -> None:
         with urllib.request.urlopen(f"http://{address}/metrics", timeout=120) as response:
-            text = response.read().decode()
+            self.text = response.read().decode()
+            """As the service writes them."""
         self._samples = [
-            sample for family in text_string_to_metric_families(text) for sample in family.samples
+            sample
+            for family in text_string_to_metric_families(self.text)
+            for sample in family.samples
         ]
 
     def __call__(self, name: str, **labels: str) -> float:

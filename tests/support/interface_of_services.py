@@ -7,7 +7,7 @@ import re
 import types
 import typing
 from collections.abc import Callable, Iterator, Mapping
-from typing import Any
+from typing import Any, cast
 
 import typer
 from prometheus_client import CollectorRegistry
@@ -20,11 +20,13 @@ from mentorgrad.wire.credentials import Credentials
 from service_common.metrics import CallMetrics
 from service_common.settings import ServiceSettings
 from tests.support.product_source import product_modules, texts_of
-from trainer_service.agent.metrics import TrainerMetrics, queue_metric
+from trainer_service.agent.metrics import TrainerMetrics
 from trainer_service.agent.settings import WorkerSettings
+from trainer_service.agent.store_metrics import StoreMetrics
 from trainer_service.prediction.metrics import PredictMetrics
 from trainer_service.prediction.settings import PredictorSettings
 from trainer_service.settings import TrainerSecrets, TrainerSettings
+from trainer_service.webhooks.sender import WebhookSender
 from ui_service.metrics import UiMetrics
 from ui_service.settings import UiSecrets, UiSettings
 
@@ -181,7 +183,11 @@ class _Registry(CollectorRegistry):
 def metrics() -> dict[str, Any]:
     """Metrics of the services, with types and labels."""
     made: dict[str, Callable[[CollectorRegistry], Any]] = {
-        "trainer": lambda registry: (queue_metric(registry), TrainerMetrics(registry, ("cpu",))),
+        "trainer": lambda registry: (
+            StoreMetrics(registry),
+            TrainerMetrics(registry, ("cpu",)),
+            WebhookSender(cast(Any, None), {}, registry=registry),
+        ),
         "mentor": lambda registry: MentorMetrics(registry, lambda: 0, lambda: 0),
         "predictor": lambda registry: PredictMetrics(registry, lambda: 0),
         "ui": lambda registry: UiMetrics(registry, lambda: 0, lambda: 0),

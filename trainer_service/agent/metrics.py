@@ -1,4 +1,4 @@
-"""Prometheus metrics of the workers, and of the queue."""
+"""Prometheus metrics of the workers."""
 
 from __future__ import annotations
 
@@ -10,13 +10,6 @@ from service_common.metrics import ANSWER_BUCKETS
 from trainer_service.worker_metrics import WorkerMetrics
 
 _LAG_BUCKETS = (0.001, 0.005, 0.02, 0.1, 0.5, 2.0, 10.0, 60.0, 300.0)
-
-
-def queue_metric(registry: CollectorRegistry) -> Gauge:
-    """The number of waiting runs, which is the same at every service with this store."""
-    return Gauge(
-        "mentorgrad_trainer_queue_length", "Runs that wait for a worker.", registry=registry
-    )
 
 
 class TrainerMetrics:
@@ -72,6 +65,9 @@ class TrainerMetrics:
         for device in devices:
             self._idle.labels(device).set(1)
             self._busy.labels(device)
+        # A rate is known of counts that began at 0; other exit codes are rare.
+        for code in ("0", "1"):
+            self._ended.labels(code)
         for kind in ("stage", "probe"):
             self._steps.labels(kind)
         for kind in ("prompt", "reply"):

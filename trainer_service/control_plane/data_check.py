@@ -2,15 +2,17 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Callable, Collection
 from functools import partial
 from typing import Protocol
 
 from mentorgrad.domain.spec import RunSpec
+from mentorgrad.errors import InvalidInput
 from run_store.protocols import RunStore
 from trainer_service.agent.settings import ExecutionSettings
 from trainer_service.control_plane.validation import validate_objective
 from trainer_service.objectives.start_files import files_of_run
+from trainer_service.webhooks.checks import webhook_violations
 
 
 class DataCheck(Protocol):
@@ -26,17 +28,23 @@ class DataCheck(Protocol):
         ...
 
 
-def data_check(settings: ExecutionSettings, most_devices: int) -> DataCheck:
+def data_check(
+    settings: ExecutionSettings, most_devices: int, webhooks: Collection[str] | None = None
+) -> DataCheck:
     """Returns the check of a service.
 
     Args:
         settings: Where its data and models are.
         most_devices: Devices that one run may have.
+        webhooks: Names of its webhooks; None: they are not checked, because it sends no messages.
     """
 
     def check(
         spec: RunSpec, *, store: RunStore, warn: Callable[[str], None] = lambda text: None
     ) -> str:
+        unknown = () if webhooks is None else tuple(webhook_violations(spec, webhooks))
+        if unknown:
+            raise InvalidInput(violations=unknown, reason="UNKNOWN_WEBHOOK")
         return validate_objective(
             spec,
             data_roots=settings.data_root,

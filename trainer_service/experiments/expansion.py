@@ -186,6 +186,7 @@ class Expansion:
         """
         field = path.removeprefix("spec").lstrip(".")
         top, _, rest = field.partition(".")
+        top = top.partition("[")[0]  # of a list, the item does not matter
         arm_path, arm = self._arms[place.arm]
         if top == "mentor":
             return f"{arm_path}.{field}"

@@ -52,7 +52,10 @@ def check_specs(spec: ExperimentSpec, check_data: Callable[[RunSpec], str]) -> N
         try:
             made = expansion.run_spec(place)
             wrong = list(_blamed(spec_violations(made), expansion, place))
-            data = (codec.encode(made.task), repr(made.objective), made.optimizer.name)
+            data = (
+                *(codec.encode(made.task), repr(made.objective), made.optimizer.name),
+                made.webhooks,
+            )
             if data not in seen:
                 seen.add(data)
                 if len(seen) > MAX_DATA:

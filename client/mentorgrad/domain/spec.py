@@ -453,3 +453,5 @@ class RunSpec:
     """Labels that the worker must have, such as ``gpu``: ``h200``; others leave the run to it. The
     key ``device`` asks for a kind of device, ``cpu`` or ``cuda``; with ``any``, the run may go on
     on another kind than it began on, and then its result depends on when."""
+    webhooks: tuple[str, ...] = bounded((), max_length=16)
+    """Names of the trainer's webhooks that are told when the run ends, pauses or is interrupted."""

@@ -618,7 +618,7 @@ class Objective(_message.Message):
     def __init__(self, label_prompt: _Optional[_Union[LabelPrompt, _Mapping]] = ..., function: _Optional[_Union[Function, _Mapping]] = ..., external: _Optional[_Union[External, _Mapping]] = ..., prompt_tuning: _Optional[_Union[PromptTuning, _Mapping]] = ..., causal_prompt: _Optional[_Union[CausalPrompt, _Mapping]] = ..., served_prompt: _Optional[_Union[ServedPrompt, _Mapping]] = ..., lora: _Optional[_Union[Lora, _Mapping]] = ..., prefix_tuning: _Optional[_Union[PrefixTuning, _Mapping]] = ..., xgblora: _Optional[_Union[Xgblora, _Mapping]] = ..., multiple_choice: _Optional[_Union[MultipleChoice, _Mapping]] = ...) -> None: ...
 
 class RunSpec(_message.Message):
-    __slots__ = ("objective", "task", "optimizer", "stages", "mentor", "acceptance", "capture", "budget", "seed", "checkpoint_interval", "name", "labels", "criterion", "devices", "requires")
+    __slots__ = ("objective", "task", "optimizer", "stages", "mentor", "acceptance", "capture", "budget", "seed", "checkpoint_interval", "name", "labels", "criterion", "devices", "requires", "webhooks")
     class LabelsEntry(_message.Message):
         __slots__ = ("key", "value")
         KEY_FIELD_NUMBER: _ClassVar[int]
@@ -648,6 +648,7 @@ class RunSpec(_message.Message):
     CRITERION_FIELD_NUMBER: _ClassVar[int]
     DEVICES_FIELD_NUMBER: _ClassVar[int]
     REQUIRES_FIELD_NUMBER: _ClassVar[int]
+    WEBHOOKS_FIELD_NUMBER: _ClassVar[int]
     objective: Objective
     task: Task
     optimizer: Optimizer
@@ -663,7 +664,8 @@ class RunSpec(_message.Message):
     criterion: Criterion
     devices: int
     requires: _containers.ScalarMap[str, str]
-    def __init__(self, objective: _Optional[_Union[Objective, _Mapping]] = ..., task: _Optional[_Union[Task, _Mapping]] = ..., optimizer: _Optional[_Union[Optimizer, _Mapping]] = ..., stages: _Optional[_Union[Stages, _Mapping]] = ..., mentor: _Optional[_Union[MentorChoice, _Mapping]] = ..., acceptance: _Optional[_Union[Acceptance, _Mapping]] = ..., capture: _Optional[_Union[Capture, _Mapping]] = ..., budget: _Optional[_Union[Budget, _Mapping]] = ..., seed: _Optional[int] = ..., checkpoint_interval: _Optional[_Union[_duration_pb2.Duration, _Mapping]] = ..., name: _Optional[str] = ..., labels: _Optional[_Mapping[str, str]] = ..., criterion: _Optional[_Union[Criterion, str]] = ..., devices: _Optional[int] = ..., requires: _Optional[_Mapping[str, str]] = ...) -> None: ...
+    webhooks: _containers.RepeatedScalarFieldContainer[str]
+    def __init__(self, objective: _Optional[_Union[Objective, _Mapping]] = ..., task: _Optional[_Union[Task, _Mapping]] = ..., optimizer: _Optional[_Union[Optimizer, _Mapping]] = ..., stages: _Optional[_Union[Stages, _Mapping]] = ..., mentor: _Optional[_Union[MentorChoice, _Mapping]] = ..., acceptance: _Optional[_Union[Acceptance, _Mapping]] = ..., capture: _Optional[_Union[Capture, _Mapping]] = ..., budget: _Optional[_Union[Budget, _Mapping]] = ..., seed: _Optional[int] = ..., checkpoint_interval: _Optional[_Union[_duration_pb2.Duration, _Mapping]] = ..., name: _Optional[str] = ..., labels: _Optional[_Mapping[str, str]] = ..., criterion: _Optional[_Union[Criterion, str]] = ..., devices: _Optional[int] = ..., requires: _Optional[_Mapping[str, str]] = ..., webhooks: _Optional[_Iterable[str]] = ...) -> None: ...
 
 class Score(_message.Message):
     __slots__ = ("loss", "accuracy", "rows", "macro_f1", "matthews", "raw_loss", "raw_accuracy", "prior")

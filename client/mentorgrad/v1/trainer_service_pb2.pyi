@@ -168,7 +168,7 @@ class MentorEntry(_message.Message):
     def __init__(self, name: _Optional[str] = ..., available: bool = ..., model: _Optional[str] = ...) -> None: ...
 
 class GetTrainerInfoResponse(_message.Message):
-    __slots__ = ("version", "devices", "objectives", "functions", "tasks", "optimizers", "mentors", "worker_slots", "queued_runs", "queue_limit", "tuned_models", "upload_limit_bytes")
+    __slots__ = ("version", "devices", "objectives", "functions", "tasks", "optimizers", "mentors", "worker_slots", "queued_runs", "queue_limit", "tuned_models", "upload_limit_bytes", "webhooks")
     VERSION_FIELD_NUMBER: _ClassVar[int]
     DEVICES_FIELD_NUMBER: _ClassVar[int]
     OBJECTIVES_FIELD_NUMBER: _ClassVar[int]
@@ -181,6 +181,7 @@ class GetTrainerInfoResponse(_message.Message):
     QUEUE_LIMIT_FIELD_NUMBER: _ClassVar[int]
     TUNED_MODELS_FIELD_NUMBER: _ClassVar[int]
     UPLOAD_LIMIT_BYTES_FIELD_NUMBER: _ClassVar[int]
+    WEBHOOKS_FIELD_NUMBER: _ClassVar[int]
     version: str
     devices: _containers.RepeatedScalarFieldContainer[str]
     objectives: _containers.RepeatedScalarFieldContainer[str]
@@ -193,4 +194,5 @@ class GetTrainerInfoResponse(_message.Message):
     queue_limit: int
     tuned_models: _containers.RepeatedScalarFieldContainer[str]
     upload_limit_bytes: int
-    def __init__(self, version: _Optional[str] = ..., devices: _Optional[_Iterable[str]] = ..., objectives: _Optional[_Iterable[str]] = ..., functions: _Optional[_Iterable[str]] = ..., tasks: _Optional[_Iterable[str]] = ..., optimizers: _Optional[_Iterable[str]] = ..., mentors: _Optional[_Iterable[_Union[MentorEntry, _Mapping]]] = ..., worker_slots: _Optional[int] = ..., queued_runs: _Optional[int] = ..., queue_limit: _Optional[int] = ..., tuned_models: _Optional[_Iterable[str]] = ..., upload_limit_bytes: _Optional[int] = ...) -> None: ...
+    webhooks: _containers.RepeatedScalarFieldContainer[str]
+    def __init__(self, version: _Optional[str] = ..., devices: _Optional[_Iterable[str]] = ..., objectives: _Optional[_Iterable[str]] = ..., functions: _Optional[_Iterable[str]] = ..., tasks: _Optional[_Iterable[str]] = ..., optimizers: _Optional[_Iterable[str]] = ..., mentors: _Optional[_Iterable[_Union[MentorEntry, _Mapping]]] = ..., worker_slots: _Optional[int] = ..., queued_runs: _Optional[int] = ..., queue_limit: _Optional[int] = ..., tuned_models: _Optional[_Iterable[str]] = ..., upload_limit_bytes: _Optional[int] = ..., webhooks: _Optional[_Iterable[str]] = ...) -> None: ...

@@ -499,8 +499,8 @@ def test_owners_come_to_a_full_store_that_loses_nothing(
     store = open_store(url)
     rows = content(url)
     # The runs are too short for blocks, and nobody has asked for their sizes.
-    empty = ("audit", "agents", "block_summaries", "snapshot_blocks", "run_sizes")
-    assert [rows.pop(name) for name in empty] == [0] * 5
+    empty = ("audit", "agents", "block_summaries", "snapshot_blocks", "run_sizes", "outbox")
+    assert [rows.pop(name) for name in empty] == [0] * 6
     assert all(rows.values()), rows
     assert (rows["runs"], rows["events"], rows["upload_owners"]) == (2, 5, 1)
     (experiment,) = store.list_experiments().experiments

@@ -91,6 +91,11 @@ _FIELDS = {
     "name": ("name", "Display name of the run."),
     "label": ("labels", "Label to attach (repeatable)."),
     "requires": ("requires", "Label that the worker must have (repeatable)."),
+    "webhook": (
+        "webhooks",
+        "Webhook of the trainer that is told when the run ends, pauses or is interrupted "
+        "(repeatable).",
+    ),
 }
 """Maps each option for a field of the spec to the field's path and the help text. Type and default
 are the field's."""
@@ -109,14 +114,15 @@ def _option(name: str, path: str, text: str) -> Any:
     if kind.kind is FieldKind.UNION:
         value = snake_case(type(value).__name__)
     is_map = kind.kind is FieldKind.STRING_MAP
-    plain: Any = list[str] if is_map else kind.base if kind.kind is FieldKind.SCALAR else str
+    is_list = is_map or kind.repeated
+    plain: Any = list[str] if is_list else kind.base if kind.kind is FieldKind.SCALAR else str
     shown = f" \\[default: {value}]" if value or value == 0 else ""
     option = typer.Option(
         f"--{name.replace('_', '-')}",
         help=text + shown,
         show_default=False,
         rich_help_panel="Spec",
-        metavar="NAME=VALUE" if is_map else None,
+        metavar="NAME=VALUE" if is_map else "NAME" if is_list else None,
     )
     annotated: Any = Annotated
     return annotated[plain | None, option]

@@ -40,6 +40,7 @@ def info(server: ServerOption = DEFAULT_SERVER, as_json: JsonOption = False) -> 
             ("optimizers", ", ".join(found.optimizers)),
             ("tasks", ", ".join(found.tasks)),
             ("served models", ", ".join(found.tuned_models)),
+            ("webhooks", ", ".join(found.webhooks)),
         ]
     )
     rows = [(one.name, "yes" if one.available else "no", one.model) for one in found.mentors]
