@@ -123,12 +123,12 @@ async def start_service(
         settings.mentor,
         partial(probe, timeout=PROBE_SECONDS, credentials=mentor_access(settings)),
     )
-    runs = RunCreation(mentors, check_data, scheduler.wake, settings.queue_limit)
+    runs = RunCreation(mentors, check_data, agent.wake, settings.queue_limit)
     owner_queue = settings.owner_queue_limit or max(settings.queue_limit // 2, 1)
-    coordinator = Coordinator(store, runs.submit, scheduler.slots, scheduler.wake, owner_queue)
+    coordinator = Coordinator(store, runs.submit, scheduler.slots, agent.wake, owner_queue)
 
     def wake() -> None:
-        scheduler.wake()
+        agent.wake()
         coordinator.wake()
 
     seen = views_of_callers(store, owner_queue, settings.owner_experiment_limit)
@@ -147,7 +147,7 @@ async def start_service(
     add_trainer: Any = trainer_service_pb2_grpc.add_TrainerServiceServicer_to_server
     add_history: Any = history_service_pb2_grpc.add_HistoryServiceServicer_to_server
     add_experiment: Any = experiment_service_pb2_grpc.add_ExperimentServiceServicer_to_server
-    trainer = TrainerServicer(seen, mentors, runs, scheduler.wake, importer, offered, uploads)
+    trainer = TrainerServicer(seen, mentors, runs, agent.wake, importer, offered, uploads)
     add_trainer(trainer, server.grpc)
     add_history(history, server.grpc)
     add_experiment(ExperimentServicer(seen, experiments, wake), server.grpc)

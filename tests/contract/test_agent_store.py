@@ -10,6 +10,7 @@ import pytest
 
 from mentorgrad.domain.agent import Agent, no_agent_with, why_waiting
 from mentorgrad.domain.event import Created
+from mentorgrad.domain.run import DesiredState, RunState
 from mentorgrad.errors import Conflict
 from run_store import sql_agents
 from run_store.visibility import OnBehalf
@@ -53,6 +54,51 @@ def test_a_name_belongs_to_one_process_until_that_is_silent(
     opened.store.report_agent(AGENT, "p2")
     opened.store.end_agent("gpu1", "p1")
     assert len(opened.store.list_workers()) == 1
+
+
+MINUTE = timedelta(minutes=1)
+
+
+def running(store: Any) -> str:
+    run_id: str = store.create(Created())[0].run_id
+    store.claim(run_id, "gpu1", timedelta(0))
+    return run_id
+
+
+def test_a_report_renews_the_leases_of_the_agents_runs_and_says_what_is_wanted(
+    opened: Any,
+) -> None:
+    store = opened.store
+    first, second, other, ended = (running(store) for _ in range(4))
+    store.transition(ended, RunState.SUCCEEDED, attempt=1)
+    store.set_desired(second, DesiredState.PAUSE)
+    held = {first: 1, second: 1, other: 2, ended: 1, "no-such-run": 1}
+    beat = store.report_agent(AGENT, "p1", held, MINUTE)
+    wanted = {first: DesiredState.RUN, second: DesiredState.PAUSE}
+    assert beat.wishes == wanted
+    assert [run.run_id for run in store.expired()] == [other]
+    assert store.wishes([first, second, "no-such-run"]) == wanted
+    assert store.report_agent(AGENT, "p1", {}, MINUTE).wishes == {}
+    # A name that is lost costs no run.
+    with pytest.raises(Conflict):
+        store.report_agent(AGENT, "p2", {other: 1}, MINUTE)
+    assert store.expired() == ()
+
+
+def test_two_agents_bury(opened: Any, monkeypatch: pytest.MonkeyPatch) -> None:
+    names = ("a", "b", "c")
+
+    def bury() -> list[bool]:
+        return [opened.store.report_agent(replace(AGENT, name=n), "p").buries for n in names]
+
+    assert bury() == [False] * 3  # of the others, nothing is known at the start
+    assert bury() == [True, True, False]
+    opened.store.end_agent("a", "p")
+    names = ("b", "c")
+    assert bury() == [True, True]
+    opened.store.report_agent(replace(AGENT, name="a"), "p")
+    monkeypatch.setattr(sql_agents, "SILENT", timedelta(0))
+    assert bury() == [True, True]  # a dead one does not count
 
 
 def test_dead_agents_are_forgotten_after_a_day(

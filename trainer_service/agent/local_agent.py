@@ -18,10 +18,10 @@ from mentorgrad.domain.agent import Agent
 from run_store.protocols import RunStore
 from trainer_service.agent.devices import find_devices
 from trainer_service.agent.executor import check_store
+from trainer_service.agent.heartbeat import AgentHeartbeat
 from trainer_service.agent.jobs import job_maker
 from trainer_service.agent.local_executor import LocalExecutor
 from trainer_service.agent.metrics import TrainerMetrics
-from trainer_service.agent.registration import Registration
 from trainer_service.agent.scheduler import Scheduler
 from trainer_service.agent.settings import ExecutionSettings
 from trainer_service.agent.suitability import DigestOf, Suitability
@@ -101,7 +101,7 @@ class LocalAgent:
             holder=settings.name,
             ended=both,
         )
-        self._registration = Registration(store, self.record)
+        self._heartbeat = AgentHeartbeat(store, self.record, self.scheduler)
         metrics.watch_slots(lambda: len(self.scheduler.workers), self.scheduler.slots)
 
     def record(self) -> Agent:
@@ -121,6 +121,11 @@ class LocalAgent:
             started_at=self._started_at,
         )
 
+    def wake(self) -> None:
+        """Makes it look at once at the queue, and at what is wanted of its runs."""
+        self.scheduler.wake()
+        self._heartbeat.wake()
+
     async def start(self) -> None:
         """Reports to the store, and starts the standby worker and the scheduler.
 
@@ -128,7 +133,7 @@ class LocalAgent:
             Conflict: Another agent has the name.
             Unavailable: The store does not answer, or no process can be started.
         """
-        await self._registration.start()
+        await self._heartbeat.start()
         await self._executor.prepare()
         self.scheduler.start()
 
@@ -137,4 +142,4 @@ class LocalAgent:
         seconds are killed."""
         self._is_draining = True
         await self.scheduler.close(grace)
-        await self._registration.close()
+        await self._heartbeat.close()

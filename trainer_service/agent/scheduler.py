@@ -1,5 +1,5 @@
 """The scheduler: claims queued runs, starts workers for them, and marks runs of dead workers as
-interrupted.
+interrupted. The agent's heartbeat renews its leases.
 
 The queue is in the store: QUEUED and INTERRUPTED runs. Owners take turns, and each owner's oldest
 run is first. So a restarted agent continues with the same queue, and several agents share a store:
@@ -14,7 +14,7 @@ import itertools
 import random
 import signal
 import time
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Mapping, Sequence
 
 import structlog
 
@@ -44,8 +44,6 @@ RETRY_SECONDS = 10.0
 log of each run gets an entry for every such attempt."""
 _SPARE_RUNS = 16
 """Further runs that are looked at, in case that other agents claim the first ones."""
-SPARE_SECONDS = 5.0
-"""Time after a failed read of the store in which no lease is treated as expired."""
 
 
 class Scheduler:
@@ -97,7 +95,7 @@ class Scheduler:
         self._closing = self._is_late = False
         # Held from a claim to the start of its worker, which the end of the agent waits for.
         self._claiming = asyncio.Lock()
-        self._spared_until = self._paused_until = 0.0
+        self._paused_until = 0.0
         self._loop: asyncio.Task[None] | None = None
 
     @property
@@ -158,8 +156,6 @@ class Scheduler:
         while True:
             self._wake.clear()
             try:
-                await self._renew_leases()
-                await self._mark_expired_interrupted()
                 await self._fill()
             except MentorgradError as error:
                 log.warning("scheduler_retry", error=error.message)
@@ -176,15 +172,6 @@ class Scheduler:
             return _LATE_SECONDS * random.random()
         rarely = 2.0 if self.idle_seconds > _IDLE_SECONDS else 1.0
         return POLL_SECONDS * rarely * random.uniform(0.75, 1.25)
-
-    async def _renew_leases(self) -> None:
-        """Renews the leases of runs whose workers are still starting."""
-        for worker in list(self._workers.values()):
-            if not worker.has_begun:
-                with contextlib.suppress(Conflict, NotFound):
-                    await asyncio.to_thread(
-                        self._store.heartbeat, worker.run_id, worker.attempt, LEASE
-                    )
 
     async def _fill(self) -> None:
         """Claims waiting runs and starts their workers while there are free slots."""
@@ -233,20 +220,29 @@ class Scheduler:
         self._minders.add(minder)
         minder.add_done_callback(self._minders.discard)
 
-    async def _mark_expired_interrupted(self) -> None:
-        """Marks RUNNING runs whose lease has expired as INTERRUPTED.
+    # -- for the heartbeat: `HeldRuns` -------------------------------------------------------
 
-        While the store is unavailable, no worker can renew its lease. So for `SPARE_SECONDS` after
-        the store's return, live workers get the time to renew theirs.
-        """
-        try:
-            expired = await asyncio.to_thread(self._store.expired, LEASE)
-        except MentorgradError:
-            self._spared_until = time.monotonic() + SPARE_SECONDS
-            raise
-        for run in expired if time.monotonic() >= self._spared_until else ():
+    @property
+    def held(self) -> dict[str, int]:
+        """See `HeldRuns.held`. The run of a worker that hangs is left to others."""
+        return {
+            run_id: worker.attempt
+            for run_id, worker in self._workers.items()
+            if worker.alive() and not worker.is_silent()
+        }
+
+    def tell(self, wishes: Mapping[str, DesiredState]) -> None:
+        """See `HeldRuns.tell`."""
+        for run_id, desired in wishes.items():
+            if (worker := self._workers.get(run_id)) is not None:
+                worker.tell(desired)
+
+    async def bury(self) -> None:
+        """See `HeldRuns.bury`. Two agents may do so at once: the attempt decides."""
+        for run in await asyncio.to_thread(self._store.expired, LEASE):
             if run.run_id not in self._workers:
                 await self._mark_interrupted(run.run_id, run.attempt, f"{DIED}: its lease expired")
+                self.wake()
 
     # -- ended workers ------------------------------------------------------------------------
 
