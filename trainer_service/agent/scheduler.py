@@ -43,7 +43,8 @@ RETRY_SECONDS = 10.0
 """Time without new runs after a worker that could not be started, or did not reach the store: the
 log of each run gets an entry for every such attempt."""
 _SPARE_RUNS = 16
-"""Further runs that are looked at, in case that other agents claim the first ones."""
+"""Further runs that are read, in case that other agents claim the first ones. Whether they can be
+executed is decided for those that may be claimed, and for more if others were quicker."""
 
 
 class Scheduler:
@@ -93,6 +94,7 @@ class Scheduler:
         self._minders: set[asyncio.Task[None]] = set()
         self._wake = asyncio.Event()
         self._closing = self._is_late = False
+        self._spare = 0
         # Held from a claim to the start of its worker, which the end of the agent waits for.
         self._claiming = asyncio.Lock()
         self._paused_until = 0.0
@@ -183,11 +185,12 @@ class Scheduler:
             return
         passed_over = len(self._workers) + len(self._suitability.refused)
         size = len(free) + passed_over + _SPARE_RUNS
-        waiting = await asyncio.to_thread(self._store.next_runs, size, self._owner_limit)
-        suitable = await asyncio.to_thread(
-            self._suitability.of, waiting, self._store, self.most_devices
+        found = await asyncio.to_thread(self._store.next_runs, size, self._owner_limit)
+        waiting = [run for run in found if run.run_id not in self._workers]
+        wanted = len(free) + self._spare
+        left = await asyncio.to_thread(
+            self._suitability.of, waiting, self._store, self.most_devices, wanted
         )
-        left = [run for run in suitable if run.run_id not in self._workers]
         while self._left != 0 and (among := _that_fit(left, free)):
             async with self._claiming:
                 if self._closing:
@@ -197,7 +200,9 @@ class Scheduler:
                 )
                 if lease is None:  # other agents have them; more may wait behind
                     self._is_late = True
+                    self._spare = min(2 * self._spare + 1, _SPARE_RUNS)
                     return
+                self._spare //= 2
                 devices = _for_one_run(free)[: among[lease.run_id].spec.devices]
                 await self._start(lease, devices)
             for device in devices:

@@ -52,32 +52,42 @@ class Suitability:
         """Waiting run → why it cannot be executed here."""
         return {run_id: why for run_id, (why, _) in dict(self._known).items() if why}
 
-    def of(self, waiting: Sequence[Run], store: RunStore, most_devices: int) -> list[Run]:
-        """The waiting runs that can be executed here, in their order.
+    def of(
+        self, waiting: Sequence[Run], store: RunStore, most_devices: int, wanted: int
+    ) -> list[Run]:
+        """The first waiting runs that can be executed here, in their order.
 
         Args:
             waiting: All runs that have to be decided about; others are forgotten.
             store: The run store.
             most_devices: Devices that one run may have here.
+            wanted: Number of runs that are enough: events, data and models, which take time, are
+                looked at for no further one.
 
         Raises:
             MentorgradError: The store does not answer.
         """
         now = time.monotonic()
         known: dict[str, tuple[str, float]] = {}
+        found: list[Run] = []
         for run in waiting:
             why, until = self._known.get(run.run_id, ("", 0.0))
             if now >= until:
                 before, until = why, now + AGAIN_SECONDS
-                why = next(self._reasons(run, store, most_devices), "")
+                why = next(self._by_spec(run.spec, most_devices), "")
+                if not why and self._is_dear(run):
+                    if len(found) >= wanted:
+                        continue
+                    why = next(self._by_store(run, store), "")
                 if why and why != before:
                     log.warning("run_refused", run_id=run.run_id, reason=why)
             known[run.run_id] = why, until
+            if not why:
+                found.append(run)
         self._known = known
-        return [run for run in waiting if not known[run.run_id][0]]
+        return found
 
-    def _reasons(self, run: Run, store: RunStore, most_devices: int) -> Iterator[str]:
-        spec = run.spec
+    def _by_spec(self, spec: RunSpec, most_devices: int) -> Iterator[str]:
         for key, value in missing_labels(spec.requires, self._labels, self._device):
             here = self._device if key == DEVICE else self._labels.get(key, "none")
             yield f"requires {key} = {value}; this worker has {here}"
@@ -85,7 +95,15 @@ class Suitability:
             yield f"needs {spec.devices} devices; this worker has {most_devices} for one run"
         if self._mentors is not None and spec.mentor.name not in self._mentors:
             yield f"needs the mentor {spec.mentor.name}, which this worker does not know"
-        if self._device and run.attempt and spec.requires.get(DEVICE) != ANY_DEVICE:
+
+    def _is_dear(self, run: Run) -> bool:
+        return self._digest_of is not None or self._may_be_elsewhere(run)
+
+    def _may_be_elsewhere(self, run: Run) -> bool:
+        return bool(self._device and run.attempt and run.spec.requires.get(DEVICE) != ANY_DEVICE)
+
+    def _by_store(self, run: Run, store: RunStore) -> Iterator[str]:
+        if self._may_be_elsewhere(run):
             yield from self._other_device(run, store)
         if self._digest_of is not None:
             yield from self._other_data(run, store, self._digest_of)

@@ -26,12 +26,12 @@ class DataCheck(Protocol):
         ...
 
 
-def data_check(settings: ExecutionSettings, most_devices: int) -> DataCheck:
+def data_check(settings: ExecutionSettings, most_devices: int | None) -> DataCheck:
     """Returns the check of a service.
 
     Args:
         settings: Where its data and models are.
-        most_devices: Devices that one run may have.
+        most_devices: Devices that one run may have; None: others decide about that.
     """
 
     def check(

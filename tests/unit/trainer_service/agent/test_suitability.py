@@ -33,7 +33,7 @@ def created(store: TemporaryRunStore, digest: str = "", **fields: Any) -> Run:
 
 
 def why(suitability: Suitability, store: TemporaryRunStore, run: Run, devices: int = 1) -> str:
-    suitable = suitability.of([run], store, devices)
+    suitable = suitability.of([run], store, devices, 1)
     said = suitability.refused.get(run.run_id, "")
     assert bool(suitable) is not bool(said)
     return said
@@ -113,7 +113,7 @@ def test_the_data_are_compared_before_a_run_is_claimed(
 def test_a_run_that_is_deleted_meanwhile_is_not_executed(store: TemporaryRunStore) -> None:
     gone = created(store)
     store.delete(gone.run_id)
-    assert not Suitability(digest_of=lambda spec: "").of([gone], store, 1)
+    assert not Suitability(digest_of=lambda spec: "").of([gone], store, 1, 1)
 
 
 def test_a_decision_counts_for_a_while(
@@ -130,7 +130,30 @@ def test_a_decision_counts_for_a_while(
         "its data differ from those here"
     ] * 2
     assert len(asked) == 1
-    suitability.of([], store, 1)
+    suitability.of([], store, 1, 1)
     assert suitability.refused == {}  # it no longer waits
     monkeypatch.setattr(module, "AGAIN_SECONDS", 0.0)
     assert why(suitability, store, run) == ""
+
+
+def test_data_are_looked_at_in_order_for_the_runs_that_may_be_claimed(
+    store: TemporaryRunStore,
+) -> None:
+    asked: list[int] = []
+
+    def digest_of(spec: RunSpec) -> str:
+        asked.append(spec.seed)
+        return "" if spec.seed else "others"
+
+    runs = [created(store, seed=seed) for seed in range(5)]
+    runs.insert(1, created(store, seed=9, requires={"gpu": "x"}))
+    suitability = Suitability(digest_of=digest_of)
+    assert suitability.of(runs, store, 1, 1) == [runs[2]]
+    assert asked == [0, 1]
+    # What asks for something else is refused without a look at data; what is known, is kept.
+    assert set(suitability.refused) == {runs[0].run_id, runs[1].run_id}
+    assert suitability.of(runs, store, 1, 3) == runs[2:5]
+    assert asked == [0, 1, 2, 3]
+    assert suitability.of(runs, store, 1, 1) == runs[2:5]
+    assert asked == [0, 1, 2, 3]
+    assert Suitability().of(runs, store, 1, 0) == [runs[0], *runs[2:]]
