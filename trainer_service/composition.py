@@ -118,14 +118,16 @@ async def start_service(
         queue_limit=settings.queue_limit,
         tuned_models=tuple(settings.tuned_model),
     )
-    check_data = data_check(settings, scheduler.most_devices)
+    own = agent.record()
+    # Workers elsewhere decide about the devices of runs that are not for this machine.
+    check_data = data_check(settings, own.most_devices if own.slots else None)
     mentors = MentorRegistry(
         settings.mentor,
         partial(probe, timeout=PROBE_SECONDS, credentials=mentor_access(settings)),
     )
-    runs = RunCreation(mentors, check_data, agent.wake, settings.queue_limit)
+    runs = RunCreation(mentors, check_data, agent.wake, settings.queue_limit, own)
     owner_queue = settings.owner_queue_limit or max(settings.queue_limit // 2, 1)
-    coordinator = Coordinator(store, runs.submit, scheduler.slots, agent.wake, owner_queue)
+    coordinator = Coordinator(store, runs.submit, agent.wake, owner_queue)
 
     def wake() -> None:
         agent.wake()

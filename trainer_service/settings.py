@@ -18,7 +18,11 @@ class TrainerSettings(ExecutionSettings, ListenerSettings):
         "127.0.0.1:50551", description="Listen address, HOST:PORT; port 0: any free port."
     )
     workers_per_device: int = Field(
-        1, ge=1, le=64, description="Maximum number of concurrent runs per device."
+        1,
+        ge=0,
+        le=64,
+        description="Maximum number of concurrent runs per device; 0: this trainer executes none "
+        "and leaves them to workers.",
     )
     queue_limit: int = Field(100, ge=1, le=100_000, description="Maximum number of queued runs.")
     audit_days: int = Field(

@@ -17,7 +17,6 @@ from functools import partial
 import structlog
 from prometheus_client import CollectorRegistry
 
-from mentorgrad.domain.spec import CONTROLS
 from mentorgrad.paths import check_temporary_folder
 from mentorgrad.wire import tracing
 from run_store.open import open_store
@@ -62,7 +61,6 @@ async def serve(settings: WorkerSettings) -> None:
             "worker",
             settings.slots,
             most_runs=settings.runs,
-            mentors=(*settings.mentor, *CONTROLS),
             digest_of=partial(data_check(settings, most_devices=None), store=store),
         )
         agent = LocalAgent(settings, role, store, registry)

@@ -8,9 +8,10 @@ from typing import Any
 
 import pytest
 
-from mentorgrad.domain.agent import Agent, no_agent_with, why_waiting
+from mentorgrad.domain.agent import Agent, AgentList, no_agent_for, why_waiting
 from mentorgrad.domain.event import Created
-from mentorgrad.domain.run import DesiredState, RunState
+from mentorgrad.domain.run import DesiredState, Run, RunState
+from mentorgrad.domain.spec import MentorChoice, RunSpec
 from mentorgrad.errors import Conflict
 from run_store import sql_agents
 from run_store.visibility import OnBehalf
@@ -118,14 +119,41 @@ def test_a_caller_sees_only_its_own_runs_at_an_agent(opened: Any) -> None:
     for store, seen in ((alice, agent), (bob, replace(AGENT, run_ids=(), refused={}))):
         (found,) = store.list_workers()
         assert replace(found, seen_at=None) == seen
-    assert why_waiting(waiting, alice.list_workers()) == "gpu1: no gpu"
-    assert why_waiting(running, alice.list_workers()) == ""
-    for requires, warned in (
-        ({"gpu": "h200", "device": "cuda"}, False),
-        ({"device": "any"}, False),
-        ({"gpu": "a100"}, True),
-        ({"device": "cpu"}, True),
-    ):
-        assert bool(no_agent_with(requires, alice.list_workers())) is warned
+    run = alice.get_run(waiting)
+    assert why_waiting(run, alice.list_workers()) == "gpu1: no gpu"
     late = datetime.now(UTC) + timedelta(minutes=1)
-    assert why_waiting(waiting, alice.list_workers(), late) == "no worker reports"
+    assert why_waiting(run, alice.list_workers(), late) == "no worker reports"
+    assert why_waiting(alice.get_run(running), alice.list_workers()) == ""
+
+
+@pytest.mark.parametrize(
+    ("fields", "why"),
+    [
+        ({"requires": {"gpu": "h200", "device": "cuda"}}, ""),
+        ({"requires": {"device": "any"}}, ""),
+        ({"requires": {"gpu": "a100"}}, "requires gpu = a100; this worker has h200"),
+        ({"requires": {"device": "cpu"}}, "requires device = cpu; this worker has cuda"),
+        (
+            {"requires": {"memory_mib": "9000"}},
+            "requires memory_mib = 9000; this worker has unknown",
+        ),
+        ({"devices": 3}, "needs 3 devices; this worker has 2 for one run"),
+        ({"mentor": MentorChoice("large")}, "needs the mentor large, which this worker does not"),
+        ({"mentor": MentorChoice("perturb")}, ""),
+    ],
+)
+def test_a_run_that_nobody_can_execute_says_so(fields: dict[str, Any], why: str) -> None:
+    spec = RunSpec(mentor=MentorChoice("small"))
+    spec = replace(spec, **fields)
+    now = datetime.now(UTC)
+    idle = replace(AGENT, name="trainer", slots=0, seen_at=now)
+    leaving = replace(AGENT, name="old", labels={}, is_draining=True, seen_at=now)
+    agents = AgentList((replace(AGENT, seen_at=now), idle, leaving))
+    said = f"gpu1: {why}" if why else ""
+    assert why_waiting(Run(spec=spec), agents).startswith(said)
+    assert bool(why_waiting(Run(spec=spec), agents)) is bool(why)
+    assert bool(no_agent_for(spec, agents)) is bool(why)
+    assert why_waiting(Run(spec=spec), AgentList((idle,))) == "no worker reports"
+    if why:
+        many = [replace(AGENT, name=f"gpu{n}", seen_at=now) for n in range(10)]
+        assert why_waiting(Run(spec=spec), AgentList(tuple(many))).endswith("; and 2 more")

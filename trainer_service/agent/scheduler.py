@@ -18,6 +18,7 @@ from collections.abc import Callable, Mapping, Sequence
 
 import structlog
 
+from mentorgrad.domain.agent import Agent
 from mentorgrad.domain.event import EventKind, StateChanged
 from mentorgrad.domain.query import EventQuery
 from mentorgrad.domain.run import DesiredState, Run, RunState
@@ -86,7 +87,9 @@ class Scheduler:
         self._max_restarts = max_restarts
         self._owner_limit = owner_limit
         self._left = most_runs
-        self._suitability = suitability or Suitability()
+        self._suitability = suitability or Suitability(
+            Agent(devices=tuple(devices), slots=len(self._slots))
+        )
         self._holder = holder
         self._idle_since = time.monotonic()
         self._ended = ended
@@ -104,11 +107,6 @@ class Scheduler:
     def slots(self) -> int:
         """Runs that may execute at once."""
         return len(self._slots)
-
-    @property
-    def most_devices(self) -> int:
-        """Devices that one run may have: different GPUs, or slots of the CPU."""
-        return len(_for_one_run(self._slots))
 
     @property
     def workers(self) -> dict[str, WorkerHandle]:
@@ -188,9 +186,7 @@ class Scheduler:
         found = await asyncio.to_thread(self._store.next_runs, size, self._owner_limit)
         waiting = [run for run in found if run.run_id not in self._workers]
         wanted = len(free) + self._spare
-        left = await asyncio.to_thread(
-            self._suitability.of, waiting, self._store, self.most_devices, wanted
-        )
+        left = await asyncio.to_thread(self._suitability.of, waiting, self._store, wanted)
         while self._left != 0 and (among := _that_fit(left, free)):
             async with self._claiming:
                 if self._closing:

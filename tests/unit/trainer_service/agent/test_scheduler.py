@@ -177,7 +177,6 @@ async def test_a_run_on_several_devices_has_different_ones_and_the_queue_waits_f
 ) -> None:
     first, both, last = rig.create(), rig.create(2), rig.create()
     async with rig.scheduling("cuda:0", "cuda:1") as scheduler:
-        assert scheduler.most_devices == 2
         worker = await rig.worker(1)
         for _ in range(5):
             scheduler.wake()
@@ -196,11 +195,9 @@ async def test_slots_of_one_gpu_are_one_device_and_those_of_the_cpu_are_several(
     """What one run may have of them; a run that needs more is left to other services."""
     rig.create(2)
     small = rig.create()
-    async with rig.scheduling("cuda:0", per_device=2) as scheduler:
-        assert scheduler.most_devices == 1
+    async with rig.scheduling("cuda:0", per_device=2):
         assert (await rig.worker(1)).run_id == small
-    async with rig.scheduling("cpu", per_device=2) as scheduler:
-        assert scheduler.most_devices == 2
+    async with rig.scheduling("cpu", per_device=2):
         assert (await rig.worker(2)).devices == ("cpu", "cpu")
 
 
@@ -465,3 +462,12 @@ async def test_a_store_that_workers_cannot_reach_fails_no_run(
             (await rig.worker(number)).end(EXIT_STORE)
         (await rig.worker(6)).begin()
         assert rig.state(run_id) is RunState.RUNNING
+
+
+async def test_an_agent_without_slots_leaves_all_runs_to_others(rig: Rig) -> None:
+    run_id = rig.create()
+    async with rig.scheduling("cpu", per_device=0) as scheduler:
+        for _ in range(3):
+            scheduler.wake()
+            await asyncio.sleep(0.01)
+    assert rig.state(run_id) is RunState.QUEUED
