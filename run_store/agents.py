@@ -20,6 +20,9 @@ class Beat:
     buries: bool = False
     """Whether it is one of the first two, by name, of the agents that report. These mark the runs
     whose leases have expired: two, because none takes a run from its own worker that hangs."""
+    is_current: bool = True
+    """Whether the store has the schema of this installation. Workers that are started after a
+    migration cannot open it."""
 
 
 class AgentStore(AgentReader, Protocol):

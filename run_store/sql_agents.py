@@ -16,6 +16,7 @@ from mentorgrad.errors import Conflict
 from mentorgrad.wire.codec import decode, encode
 from run_store import dialects, paging
 from run_store.agents import Beat
+from run_store.schema_version import HEAD, VERSION
 from run_store.sql_base import SqlBase
 from run_store.tables import agents, runs
 from run_store.visibility import visible
@@ -37,19 +38,20 @@ class SqlAgents(SqlBase):
         held: Mapping[str, int] | None = None,
         lease: timedelta = timedelta(0),
     ) -> Beat:
-        """See `AgentStore.report_agent`. Two statements, as a rule."""
+        """See `AgentStore.report_agent`. Three statements, as a rule."""
         with self._writing() as connection:
             now = dialects.now(connection)
             row = {"holder": holder, "record": encode(agent), "seen_at": now}
             buries = self._noted(connection, agent.name, row)
             silent = None if buries is not None else self._taken(connection, agent.name, row)
+            is_current = connection.execute(VERSION).scalar_one_or_none() == HEAD
             wishes = self._renewed(connection, held or {}, now + dialects.micros_of(lease))
         if silent is not None:
             raise Conflict(
                 f"another worker has the name {agent.name}: it reported {silent:.0f} s ago",
                 reason="NAME_TAKEN",
             )
-        return Beat(wishes, bool(buries))
+        return Beat(wishes, bool(buries), is_current)
 
     def _noted(self, connection: Connection, name: str, row: Mapping[str, Any]) -> bool | None:
         """Renews an agent's own row; returns whether it buries, or None if it has no row."""

@@ -46,6 +46,10 @@ class HeldRuns(Protocol):
         """Tells the workers of these runs what is wanted of them."""
         ...
 
+    def leave_off(self) -> None:
+        """Takes no further runs; those that it has go on."""
+        ...
+
     async def bury(self) -> None:
         """Marks the runs of dead workers of all agents as interrupted."""
         ...
@@ -67,7 +71,7 @@ class AgentHeartbeat:
         self._holder = new_run_id()
         self._task: asyncio.Task[None] | None = None
         self._wake = asyncio.Event()
-        self._is_heard = False
+        self._is_heard = self._is_leaving = False
         self._due = self._spared_until = 0.0
 
     async def start(self) -> None:
@@ -113,6 +117,10 @@ class AgentHeartbeat:
             self._store.report_agent, self._record(), self._holder, held, LEASE
         )
         self._is_heard = True
+        if not beat.is_current and not self._is_leaving:
+            log.warning("store_migrated", meaning="no further runs; upgrade this installation")
+            self._is_leaving = True
+            self._runs.leave_off()
         self._runs.tell(beat.wishes)
         return beat.buries
 

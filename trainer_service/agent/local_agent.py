@@ -117,7 +117,7 @@ class LocalAgent:
             self._has,
             run_ids=tuple(self.scheduler.workers),
             refused=self._suitability.refused,
-            is_draining=self._is_draining,
+            is_draining=self._is_draining or self.scheduler.is_leaving,
         )
 
     def wake(self) -> None:

@@ -119,6 +119,11 @@ class Scheduler:
         return self._left == 0 and not self._workers
 
     @property
+    def is_leaving(self) -> bool:
+        """Whether it claims no further runs."""
+        return self._left == 0
+
+    @property
     def idle_seconds(self) -> float:
         """Time in which there has been no run to execute."""
         return 0.0 if self._workers else time.monotonic() - self._idle_since
@@ -213,7 +218,7 @@ class Scheduler:
             self._paused_until = time.monotonic() + RETRY_SECONDS
             await self._mark_interrupted(lease.run_id, lease.attempt, error.message)
             raise
-        if self._left is not None:
+        if self._left:
             self._left -= 1
         log.info("worker_started", run_id=lease.run_id, device=",".join(devices))
         self._workers[lease.run_id] = worker
@@ -237,6 +242,10 @@ class Scheduler:
         for run_id, desired in wishes.items():
             if (worker := self._workers.get(run_id)) is not None:
                 worker.tell(desired)
+
+    def leave_off(self) -> None:
+        """See `HeldRuns.leave_off`."""
+        self._left = 0
 
     async def bury(self) -> None:
         """See `HeldRuns.bury`. Two agents may do so at once: the attempt decides."""

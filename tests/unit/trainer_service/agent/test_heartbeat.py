@@ -28,6 +28,7 @@ class Reports:
         self.held: dict[str, int] = {}
         self.told: list[Mapping[str, DesiredState]] = []
         self.buried = 0
+        self.left_off = 0
 
     def report_agent(
         self, agent: Agent, holder: str, held: Mapping[str, int], lease: timedelta
@@ -50,6 +51,9 @@ class Reports:
 
     def tell(self, wishes: Mapping[str, DesiredState]) -> None:
         self.told.append(wishes)
+
+    def leave_off(self) -> None:
+        self.left_off += 1
 
     async def bury(self) -> None:
         self.buried += 1
