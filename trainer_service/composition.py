@@ -127,13 +127,15 @@ async def start_service(
     )
     runs = RunCreation(mentors, check_data, agent.wake, settings.queue_limit, own)
     owner_queue = settings.owner_queue_limit or max(settings.queue_limit // 2, 1)
-    coordinator = Coordinator(store, runs.submit, agent.wake, owner_queue)
+    coordinator = Coordinator(store, runs.submit, agent.wake, owner_queue, settings.owner_run_limit)
 
     def wake() -> None:
         agent.wake()
         coordinator.wake()
 
-    seen = views_of_callers(store, owner_queue, settings.owner_experiment_limit)
+    seen = views_of_callers(
+        store, owner_queue, settings.owner_experiment_limit, settings.owner_run_limit
+    )
     experiments = ExperimentCreation(mentors, check_data, wake)
     history = HistoryServicer(store, seen)
     queue = queue_metric(registry)

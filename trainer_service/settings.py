@@ -42,6 +42,13 @@ class TrainerSettings(ExecutionSettings, ListenerSettings):
         description="Maximum number of running experiments of one owner. Tokens may have their "
         "own, and administrators have none.",
     )
+    owner_run_limit: int | None = Field(
+        None,
+        ge=1,
+        description="Maximum number of runs that one owner keeps, of any state; with more, it can "
+        "create and import none before it deletes some. Tokens may have their own, and "
+        "administrators have none. Default: no limit.",
+    )
     import_limit_mib: int = Field(
         256, ge=1, le=65_536, description="Maximum size of an imported run, in MiB."
     )

@@ -36,6 +36,7 @@ class Coordinator:
         admit: Creates a run.
         wake_scheduler: Tells the scheduler that runs were queued.
         owner_queue_limit: Maximum queued runs of one owner; None: no limit.
+        owner_run_limit: Maximum runs that one owner keeps; None: no limit.
     """
 
     def __init__(
@@ -44,12 +45,14 @@ class Coordinator:
         admit: Admit,
         wake_scheduler: Callable[[], None],
         owner_queue_limit: int | None = None,
+        owner_run_limit: int | None = None,
     ) -> None:
         self._store = store
         self._admit = admit
         self._slots = 1
         self._wake_scheduler = wake_scheduler
         self._owner_queue_limit = owner_queue_limit
+        self._owner_run_limit = owner_run_limit
         self._courses: dict[str, ExperimentRunner] = {}
         self._wake = asyncio.Event()
         self._is_swept = False
@@ -115,7 +118,10 @@ class Coordinator:
             experiment = self._store.get_experiment(experiment_id)
             limit = experiment.spec.parallel
             owner = OnBehalf(
-                experiment.owner, experiment.project, queue_limit=self._owner_queue_limit
+                experiment.owner,
+                experiment.project,
+                queue_limit=self._owner_queue_limit,
+                run_limit=self._owner_run_limit,
             )
             self._courses[experiment_id] = ExperimentRunner(
                 self._store.seen_by(owner),

@@ -136,9 +136,9 @@ class ExperimentRunner:
                 ahead.drop()
                 active += not run.state.is_final
                 queued += is_new
-        except ResourceExhausted:  # the queue is full; retried in a later step
+        except ResourceExhausted as error:  # the queue is full, say; retried in a later step
             self._refused, self._waits = counts, _PATIENCE
-            log.info("experiment_waits", experiment_id=self._id)
+            log.info("experiment_waits", experiment_id=self._id, reason=error.reason)
         if queued and self._store.get_experiment(self._id).state is not ExperimentState.RUNNING:
             cancel_runs(self._store, self._id)  # the experiment ended meanwhile
         return queued
