@@ -71,12 +71,12 @@ def main(arguments: list[str]) -> int:
         from trainer_service.run_composition import import_numerics
 
         import_numerics()
-    inbox, known = Inbox(sys.stdin.buffer), KeptResults()
+    inbox, known, stores = Inbox(sys.stdin.buffer), KeptResults(), _KeptStore()
     code = EXIT_OK
     while line := inbox.next_job():
         stopper = StopRequest()
         signal.signal(signal.SIGTERM, lambda *_, s=stopper: s.note(StopKind.INTERRUPT))
-        code = _do(line, stopper, known, inbox)
+        code = _do(line, stopper, known, inbox, stores)
         if code not in (EXIT_OK, EXIT_FAILED) or stopper.is_leaving():
             break
         signal.signal(signal.SIGTERM, signal.SIG_DFL)
@@ -84,10 +84,33 @@ def main(arguments: list[str]) -> int:
             known.limit(0)  # it may have lacked the memory; the next run sets its own limit
         _tidy()
         _say({"ended": code})
+    stores.close()
     return code
 
 
-def _do(line: bytes, stopper: StopRequest, known: KeptResults, inbox: Inbox) -> int:
+class _KeptStore:
+    """The open store, kept for the next run: to open one takes longer than a short run."""
+
+    def __init__(self) -> None:
+        self._url = ""
+        self._store: RunStore | None = None
+
+    def open(self, url: str) -> RunStore:
+        """The store; raises what `open_store` does."""
+        if self._store is None or url != self._url:
+            self.close()
+            self._url, self._store = url, open_store(url, migrate=False)
+        return self._store
+
+    def close(self) -> None:
+        if self._store is not None:
+            self._store.close()
+            self._store = None
+
+
+def _do(
+    line: bytes, stopper: StopRequest, known: KeptResults, inbox: Inbox, stores: _KeptStore
+) -> int:
     """Executes one job; returns its exit code."""
     try:
         job = WorkerJob.from_line(line)
@@ -98,14 +121,13 @@ def _do(line: bytes, stopper: StopRequest, known: KeptResults, inbox: Inbox) -> 
     if missing := tracing.configure("mentorgrad-worker"):
         log.warning("no_traces", reason=missing)
     try:
-        store = open_store(job.store, migrate=False)
+        store = stores.open(job.store)
     except MentorgradError as error:
         log.error("store_unreachable", error=error.message)
         return EXIT_STORE
     try:
         return work(job, store, stopper, known, inbox)
     finally:
-        store.close()
         tracing.flush()
 
 
@@ -176,6 +198,8 @@ def _execute(
     from trainer_service.running.recorder import StoreOutagePolicy
     from trainer_service.running.telemetry import Reporter, Telemetry
 
+    if inbox is not None and not gc.get_freeze_count():
+        gc.freeze()  # the libraries' objects need not be looked at after every run
     telemetry = Telemetry()
     outage_policy = StoreOutagePolicy(job.spool_mib << 20, job.store_patience, stopper.is_leaving)
     watcher = RunMonitor(
