@@ -1,6 +1,6 @@
 """``python -m campaigns.agents``: many agents with one Postgres.
 
-The agents are real schedulers and registrations. Their workers end a run as soon as it is claimed,
+The agents are real schedulers and heartbeats. Their workers end a run as soon as it is claimed,
 so the store does nothing but give out runs. They share processes, each of which has connections of
 its own. Two phases: no runs, which counts the transactions of idle agents; then the runs of several
 owners, all queued at once. The last line is one JSON object: transactions per second at idle, times
@@ -30,13 +30,13 @@ import sqlalchemy as sa
 from mentorgrad.domain.agent import Agent
 from mentorgrad.domain.event import Created
 from mentorgrad.domain.objective import Function
-from mentorgrad.domain.run import RunState
+from mentorgrad.domain.run import DesiredState, RunState
 from mentorgrad.domain.spec import RunSpec
 from run_store.open import open_store
 from run_store.protocols import Lease, RunStore
 from run_store.visibility import OnBehalf
 from service_common import logs
-from trainer_service.agent.registration import Registration
+from trainer_service.agent.heartbeat import AgentHeartbeat
 from trainer_service.agent.scheduler import Scheduler
 
 OWNERS = ("alice", "bob", "carol", "dave")
@@ -80,6 +80,13 @@ class Ended:
         """Not any more."""
         return False
 
+    def is_silent(self) -> bool:
+        """No worker that has ended hangs."""
+        return False
+
+    def tell(self, desired: DesiredState) -> None:
+        """No-op."""
+
     def terminate(self) -> None:
         """No-op."""
 
@@ -110,21 +117,21 @@ async def be_agents(url: str, first: int, count: int) -> None:
     """Agents in this process, until standard input ends; then prints their claims."""
     logs.configure("error", "json")
     store: Any = Claims(open_store(url, migrate=False))
-    schedulers, registrations = [], []
+    schedulers, heartbeats = [], []
     for number in range(first, first + count):
         scheduler = Scheduler(
             store, AtOnce(store), ["cpu"], per_device=1, max_restarts=3, holder=f"agent{number}"
         )
         record = Agent(name=f"agent{number}", service="worker", devices=("cpu",), slots=1)
-        registration = Registration(store, lambda record=record: record)  # type: ignore[misc]
-        await registration.start()
+        heartbeat = AgentHeartbeat(store, lambda record=record: record, scheduler)  # type: ignore[misc]
+        await heartbeat.start()
         scheduler.start()
         schedulers.append(scheduler)
-        registrations.append(registration)
+        heartbeats.append(heartbeat)
     print("ready", flush=True)
     await asyncio.to_thread(sys.stdin.read)
     await asyncio.gather(*(scheduler.close(10.0) for scheduler in schedulers))
-    await asyncio.gather(*(registration.close() for registration in registrations))
+    await asyncio.gather(*(heartbeat.close() for heartbeat in heartbeats))
     print(json.dumps({"claims": store.times, "refused": store.refused}), flush=True)
     store.close()
 

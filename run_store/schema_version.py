@@ -19,14 +19,15 @@ VERSION_TABLE = "mentorgrad_schema"
 _NAMED = 5
 """Tables of another application that an error names."""
 
-_VERSION: sa.Select[Any] = sa.select(sa.column("version_num")).select_from(sa.table(VERSION_TABLE))
+VERSION: sa.Select[Any] = sa.select(sa.column("version_num")).select_from(sa.table(VERSION_TABLE))
+"""Statement for the schema revision of a run store."""
 
 
 def version_of(connection: sa.Connection) -> str | None:
     """The schema revision of a database; None if it is not a run store."""
     if not sa.inspect(connection).has_table(VERSION_TABLE):
         return None
-    found: str | None = connection.execute(_VERSION).scalar_one_or_none()
+    found: str | None = connection.execute(VERSION).scalar_one_or_none()
     return found
 
 

@@ -2,16 +2,21 @@
 
 from __future__ import annotations
 
+from collections.abc import Collection, Mapping
 from dataclasses import replace
 from datetime import timedelta
+from typing import Any
 
 import sqlalchemy as sa
 from sqlalchemy.engine import Connection
 
 from mentorgrad.domain.agent import SILENT, Agent, AgentList
+from mentorgrad.domain.run import DesiredState, RunState
 from mentorgrad.errors import Conflict
 from mentorgrad.wire.codec import decode, encode
 from run_store import dialects, paging
+from run_store.agents import Beat
+from run_store.schema_version import HEAD, VERSION
 from run_store.sql_base import SqlBase
 from run_store.tables import agents, runs
 from run_store.visibility import visible
@@ -26,26 +31,84 @@ _MOST = 1000
 class SqlAgents(SqlBase):
     """SQL implementation of `run_store.agents.AgentStore`."""
 
-    def report_agent(self, agent: Agent, holder: str) -> None:
-        """See `AgentStore.report_agent`."""
+    def report_agent(
+        self,
+        agent: Agent,
+        holder: str,
+        held: Mapping[str, int] | None = None,
+        lease: timedelta = timedelta(0),
+    ) -> Beat:
+        """See `AgentStore.report_agent`. Three statements, as a rule."""
         with self._writing() as connection:
             now = dialects.now(connection)
-            own = agents.c.name == agent.name
-            silent = (now - agents.c.seen_at).label("silent")
-            held = connection.execute(
-                sa.select(agents.c.holder, silent).where(own).with_for_update()
-            ).one_or_none()
-            if held and held.holder != holder and held.silent < dialects.micros_of(SILENT):
-                raise Conflict(
-                    f"another worker has the name {agent.name}: it reported "
-                    f"{max(held.silent, 0) / 1e6:.0f} s ago",
-                    reason="NAME_TAKEN",
+            row = {"holder": holder, "record": encode(agent), "seen_at": now}
+            buries = self._noted(connection, agent.name, row)
+            silent = None if buries is not None else self._taken(connection, agent.name, row)
+            is_current = connection.execute(VERSION).scalar_one_or_none() == HEAD
+            wishes = self._renewed(connection, held or {}, now + dialects.micros_of(lease))
+        if silent is not None:
+            raise Conflict(
+                f"another worker has the name {agent.name}: it reported {silent:.0f} s ago",
+                reason="NAME_TAKEN",
+            )
+        return Beat(wishes, bool(buries), is_current)
+
+    def _noted(self, connection: Connection, name: str, row: Mapping[str, Any]) -> bool | None:
+        """Renews an agent's own row; returns whether it buries, or None if it has no row."""
+        other = agents.alias("other")
+        reported = row["seen_at"] - dialects.micros_of(SILENT)
+        before = sa.select(sa.func.count()).where(other.c.name < name, other.c.seen_at > reported)
+        return connection.execute(
+            sa.update(agents)
+            .where(agents.c.name == name, agents.c.holder == row["holder"])
+            .values(row)
+            .returning(before.scalar_subquery() < 2)
+        ).scalar_one_or_none()
+
+    def _taken(self, connection: Connection, name: str, row: Mapping[str, Any]) -> float | None:
+        """Writes an agent's first row. Returns None, or how many seconds ago another process
+        reported under its name. Dead agents are forgotten on this occasion."""
+        now = row["seen_at"]
+        own = agents.c.name == name
+        silent = connection.execute(
+            sa.select(now - agents.c.seen_at).where(own).with_for_update()
+        ).scalar_one_or_none()
+        if silent is not None and silent < dialects.micros_of(SILENT):
+            return float(max(silent, 0) / 1e6)
+        change = agents.insert() if silent is None else sa.update(agents).where(own)
+        connection.execute(change.values(name=name, **row))
+        dead = now - dialects.micros_of(_KEPT)
+        connection.execute(sa.delete(agents).where(agents.c.seen_at < dead))
+        return None
+
+    def _renewed(
+        self, connection: Connection, held: Mapping[str, int], until: sa.ColumnElement[int]
+    ) -> dict[str, DesiredState]:
+        """Renews leases, in one statement that waits for no append to a run."""
+        if not held:
+            return {}
+        own = sa.select(runs.c.run_id).where(
+            sa.tuple_(runs.c.run_id, runs.c.attempt).in_(list(held.items())),
+            runs.c.state == RunState.RUNNING.value,
+            *visible(runs, self._viewer),
+        )
+        found = connection.execute(
+            sa.update(runs)
+            .where(runs.c.run_id.in_(own.with_for_update(skip_locked=True)))
+            .values(lease_expires_at=until)
+            .returning(runs.c.run_id, runs.c.desired_state)
+        )
+        return {row.run_id: DesiredState(row.desired_state) for row in found}
+
+    def wishes(self, run_ids: Collection[str]) -> Mapping[str, DesiredState]:
+        """See `AgentStore.wishes`."""
+        with self._reading() as connection:
+            found = connection.execute(
+                sa.select(runs.c.run_id, runs.c.desired_state).where(
+                    runs.c.run_id.in_(list(run_ids)), *visible(runs, self._viewer)
                 )
-            row = {"name": agent.name, "holder": holder, "record": encode(agent), "seen_at": now}
-            change = sa.update(agents).where(own) if held else agents.insert()
-            connection.execute(change.values(row))
-            dead = now - dialects.micros_of(_KEPT)
-            connection.execute(sa.delete(agents).where(agents.c.seen_at < dead))
+            )
+            return {row.run_id: DesiredState(row.desired_state) for row in found}
 
     def end_agent(self, name: str, holder: str) -> None:
         """See `AgentStore.end_agent`."""

@@ -65,6 +65,25 @@ class SqlQueue(SqlBase):
                     reason=reason,
                 )
 
+    def _check_kept(self, connection: Connection) -> None:
+        """Checks that the viewer's owner may keep another run; called under `CREATE_LOCK`.
+
+        Raises:
+            ResourceExhausted: It keeps as many as it may (reason OWNER_RUNS_FULL).
+        """
+        limit, owner = self._viewer.run_limit, self._viewer.owner
+        if limit is None:
+            return
+        # No further than the limit: an owner may have many more, of before there was one.
+        kept = sa.select(runs.c.run_id).where(runs.c.owner == owner).limit(limit).subquery()
+        count = connection.execute(sa.select(sa.func.count()).select_from(kept)).scalar_one()
+        if count >= limit:
+            raise ResourceExhausted(
+                f"{owner} keeps {limit} runs or more, which is the limit; delete some",
+                retry_after=60.0,
+                reason="OWNER_RUNS_FULL",
+            )
+
 
 _WAITING_STATES = (RunState.QUEUED.value, RunState.INTERRUPTED.value)
 _COUNT_QUEUED = sa.select(sa.func.count()).where(runs.c.state == RunState.QUEUED.value)

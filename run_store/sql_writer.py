@@ -49,6 +49,7 @@ class SqlWriter(SqlQueue):
             there = self._requested(connection, created.request_id, created.spec, experiment_id)
             if there is not None:
                 return there, False
+            self._check_kept(connection)
             self._check_room(connection, self._viewer.owner, max_queued)
             first = RunEvent(new_run_id(), 1, 0, datetime.now(UTC), created)
             run = self._owned(fold(Run(), first))
@@ -367,6 +368,7 @@ class SqlWriter(SqlQueue):
             there = self._imported(connection, run, events)
             if there is not None:
                 return there
+            self._check_kept(connection)
             self._insert_run(connection, run, annotation=noted)
             for chunk, rows in rows_ahead(events):
                 self._insert_events(connection, chunk, rows)

@@ -34,6 +34,12 @@ class Viewer(Protocol):
         ...
 
     @property
+    def run_limit(self) -> int | None:
+        """With how many runs, of any state, an owner can create and import no more; None: no
+        limit."""
+        ...
+
+    @property
     def origin(self) -> CallOrigin | None:
         """Where the call comes from that changes records; None: a part of the service changes them,
         and the audit records nothing."""
@@ -59,6 +65,8 @@ class OnBehalf:
     """See `Viewer.queue_limit`."""
     experiment_limit: int | None = None
     """See `Viewer.experiment_limit`."""
+    run_limit: int | None = None
+    """See `Viewer.run_limit`."""
     origin: CallOrigin | None = None
     """See `Viewer.origin`."""
 

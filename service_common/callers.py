@@ -30,6 +30,8 @@ class Caller:
     """Maximum open sessions of the owner with a mentor; None: the service's."""
     call_rate: float | None = None
     """Maximum calls per second of the owner; None: the service's."""
+    run_limit: int | None = None
+    """Maximum runs that the owner keeps, for another one to be created; None: the service's."""
     origin: CallOrigin | None = field(default=None, compare=False)
     """Where its present call comes from; None: it makes none."""
     is_service: bool = False
@@ -67,6 +69,7 @@ def of_token(record: TokenRecord, on_behalf_of: str = "") -> Caller:
         record.experiment_limit,
         record.session_limit,
         record.call_rate,
+        record.run_limit,
     )
 
 

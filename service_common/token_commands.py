@@ -98,6 +98,12 @@ def create(
             help="Maximum calls per second of the owner. Default: the service's.",
         ),
     ] = None,
+    run_limit: Annotated[
+        int | None,
+        typer.Option(
+            "--run-limit", min=1, help="Maximum runs that the owner keeps. Default: the service's."
+        ),
+    ] = None,
     days: Annotated[
         int | None,
         typer.Option("--days", min=1, max=36_500, help="Days until expiry. Default: no expiry."),
@@ -129,6 +135,7 @@ def create(
         experiment_limit=experiment_limit,
         session_limit=session_limit,
         call_rate=call_rate,
+        run_limit=run_limit,
     )
     out = Output(as_json)
     if file is not None:
@@ -187,6 +194,7 @@ def _shown(record: TokenRecord) -> dict[str, Any]:
         "experiment_limit": record.experiment_limit,
         "session_limit": record.session_limit,
         "call_rate": record.call_rate,
+        "run_limit": record.run_limit,
         "scopes": list(record.scopes),
         "state": state,
         "created": record.created.isoformat(timespec="seconds"),

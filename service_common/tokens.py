@@ -85,6 +85,8 @@ class TokenRecord:
     """Maximum open sessions of the owner with a mentor; None: the service's."""
     call_rate: float | None = None
     """Maximum calls per second of the owner; None: the service's."""
+    run_limit: int | None = None
+    """Maximum runs that the owner keeps; None: the service's."""
 
     def check(self, now: datetime) -> None:
         """Checks that the token is valid at this time.
@@ -179,6 +181,7 @@ def create(
     experiment_limit: int | None = None,
     session_limit: int | None = None,
     call_rate: float | None = None,
+    run_limit: int | None = None,
 ) -> tuple[TokenRecord, str]:
     """Creates a token and adds it to the file; creates the file if it does not exist.
 
@@ -193,6 +196,7 @@ def create(
         experiment_limit: See `TokenRecord`.
         session_limit: See `TokenRecord`.
         call_rate: See `TokenRecord`.
+        run_limit: See `TokenRecord`.
 
     Returns:
         Its record, and the token itself, which cannot be recovered later.
@@ -222,6 +226,7 @@ def create(
             experiment_limit=experiment_limit,
             session_limit=session_limit,
             call_rate=call_rate,
+            run_limit=run_limit,
         )
         records.append(record)
     return record, token

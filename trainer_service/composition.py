@@ -121,20 +121,25 @@ async def start_service(
         tuned_models=tuple(settings.tuned_model),
         webhooks=tuple(settings.webhook),
     )
-    check_data = data_check(settings, scheduler.most_devices, settings.webhook)
+    own = agent.record()
+    # Workers elsewhere decide about the devices of runs that are not for this machine.
+    most_devices = own.most_devices if own.slots else None
+    check_data = data_check(settings, most_devices, settings.webhook)
     mentors = MentorRegistry(
         settings.mentor,
         partial(probe, timeout=PROBE_SECONDS, credentials=mentor_access(settings)),
     )
-    runs = RunCreation(mentors, check_data, scheduler.wake, settings.queue_limit)
+    runs = RunCreation(mentors, check_data, agent.wake, settings.queue_limit, own)
     owner_queue = settings.owner_queue_limit or max(settings.queue_limit // 2, 1)
-    coordinator = Coordinator(store, runs.submit, scheduler.slots, scheduler.wake, owner_queue)
+    coordinator = Coordinator(store, runs.submit, agent.wake, owner_queue, settings.owner_run_limit)
 
     def wake() -> None:
-        scheduler.wake()
+        agent.wake()
         coordinator.wake()
 
-    seen = views_of_callers(store, owner_queue, settings.owner_experiment_limit)
+    seen = views_of_callers(
+        store, owner_queue, settings.owner_experiment_limit, settings.owner_run_limit
+    )
     experiments = ExperimentCreation(mentors, check_data, wake)
     history = HistoryServicer(store, seen)
     endpoints = endpoints_of(settings)
@@ -152,7 +157,7 @@ async def start_service(
     add_trainer: Any = trainer_service_pb2_grpc.add_TrainerServiceServicer_to_server
     add_history: Any = history_service_pb2_grpc.add_HistoryServiceServicer_to_server
     add_experiment: Any = experiment_service_pb2_grpc.add_ExperimentServiceServicer_to_server
-    trainer = TrainerServicer(seen, mentors, runs, scheduler.wake, importer, offered, uploads)
+    trainer = TrainerServicer(seen, mentors, runs, agent.wake, importer, offered, uploads)
     add_trainer(trainer, server.grpc)
     add_history(history, server.grpc)
     add_experiment(ExperimentServicer(seen, experiments, wake), server.grpc)

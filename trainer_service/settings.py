@@ -19,7 +19,11 @@ class TrainerSettings(ExecutionSettings, ListenerSettings, WebhookSettings):
         "127.0.0.1:50551", description="Listen address, HOST:PORT; port 0: any free port."
     )
     workers_per_device: int = Field(
-        1, ge=1, le=64, description="Maximum number of concurrent runs per device."
+        1,
+        ge=0,
+        le=64,
+        description="Maximum number of concurrent runs per device; 0: this trainer executes none "
+        "and leaves them to workers.",
     )
     queue_limit: int = Field(100, ge=1, le=100_000, description="Maximum number of queued runs.")
     audit_days: int = Field(
@@ -38,6 +42,13 @@ class TrainerSettings(ExecutionSettings, ListenerSettings, WebhookSettings):
         le=10_000,
         description="Maximum number of running experiments of one owner. Tokens may have their "
         "own, and administrators have none.",
+    )
+    owner_run_limit: int | None = Field(
+        None,
+        ge=1,
+        description="Maximum number of runs that one owner keeps, of any state; with more, it can "
+        "create and import none before it deletes some. Tokens may have their own, and "
+        "administrators have none. Default: no limit.",
     )
     import_limit_mib: int = Field(
         256, ge=1, le=65_536, description="Maximum size of an imported run, in MiB."

@@ -1,11 +1,13 @@
 """The worker process, which executes one run at a time: ``python -m trainer_service.worker``.
 
-For each job, the worker reads a `WorkerJob` from standard input, takes over the lease of the run,
-which its agent has claimed, and executes it. On standard output it writes ``{"begun": true}``, then
-``{"report": ...}`` every second, and finally ``{"ended": code}``. Then it waits for the next job,
-which needs no slow imports again. With ``--warm`` it performs these imports before the first job.
-The worker exits when standard input is closed, on a signal, and after a run whose exit code is
-neither 0 nor 1.
+For each job, the worker reads a `WorkerJob` from standard input and executes the run, which its
+agent has claimed. On standard output it writes ``{"begun": true}``, then ``{"report": ...}`` every
+second, and finally ``{"ended": code}``. Then it waits for the next job, which needs no slow imports
+again. With ``--warm`` it performs these imports before the first job. The worker exits when
+standard input is closed, on a signal, and after a run whose exit code is neither 0 nor 1.
+
+Its agent renews the lease, and tells it on standard input what is wanted of the run (`AgentWord`).
+If the agent is silent, the worker does and asks both itself.
 
 On SIGTERM it saves a checkpoint and leaves the run INTERRUPTED. It ignores SIGINT, which is meant
 for the service; the service sends SIGTERM. It treats the exit of the service like SIGTERM.
@@ -27,6 +29,7 @@ import json
 import os
 import signal
 import sys
+from contextlib import nullcontext
 from typing import Any
 
 import structlog
@@ -49,7 +52,14 @@ from trainer_service.job import (
     WorkerJob,
 )
 from trainer_service.objectives.kept_results import KeptResults
-from trainer_service.running.stop_control import LEASE, RunMonitor, StopKind, StopRequest
+from trainer_service.running.stop_control import (
+    AGENT_SILENCE,
+    LEASE,
+    RunMonitor,
+    StopKind,
+    StopRequest,
+)
+from trainer_service.worker_inbox import Inbox
 
 log = structlog.get_logger(__name__)
 
@@ -61,12 +71,12 @@ def main(arguments: list[str]) -> int:
         from trainer_service.run_composition import import_numerics
 
         import_numerics()
-    known = KeptResults()
+    inbox, known, stores = Inbox(sys.stdin.buffer), KeptResults(), _KeptStore()
     code = EXIT_OK
-    while line := sys.stdin.buffer.readline():
+    while line := inbox.next_job():
         stopper = StopRequest()
         signal.signal(signal.SIGTERM, lambda *_, s=stopper: s.note(StopKind.INTERRUPT))
-        code = _do(line, stopper, known)
+        code = _do(line, stopper, known, inbox, stores)
         if code not in (EXIT_OK, EXIT_FAILED) or stopper.is_leaving():
             break
         signal.signal(signal.SIGTERM, signal.SIG_DFL)
@@ -74,10 +84,33 @@ def main(arguments: list[str]) -> int:
             known.limit(0)  # it may have lacked the memory; the next run sets its own limit
         _tidy()
         _say({"ended": code})
+    stores.close()
     return code
 
 
-def _do(line: bytes, stopper: StopRequest, known: KeptResults) -> int:
+class _KeptStore:
+    """The open store, kept for the next run: to open one takes longer than a short run."""
+
+    def __init__(self) -> None:
+        self._url = ""
+        self._store: RunStore | None = None
+
+    def open(self, url: str) -> RunStore:
+        """The store; raises what `open_store` does."""
+        if self._store is None or url != self._url:
+            self.close()
+            self._url, self._store = url, open_store(url, migrate=False)
+        return self._store
+
+    def close(self) -> None:
+        if self._store is not None:
+            self._store.close()
+            self._store = None
+
+
+def _do(
+    line: bytes, stopper: StopRequest, known: KeptResults, inbox: Inbox, stores: _KeptStore
+) -> int:
     """Executes one job; returns its exit code."""
     try:
         job = WorkerJob.from_line(line)
@@ -88,14 +121,13 @@ def _do(line: bytes, stopper: StopRequest, known: KeptResults) -> int:
     if missing := tracing.configure("mentorgrad-worker"):
         log.warning("no_traces", reason=missing)
     try:
-        store = open_store(job.store, migrate=False)
+        store = stores.open(job.store)
     except MentorgradError as error:
         log.error("store_unreachable", error=error.message)
         return EXIT_STORE
     try:
-        return work(job, store, stopper, known)
+        return work(job, store, stopper, known, inbox)
     finally:
-        store.close()
         tracing.flush()
 
 
@@ -108,8 +140,15 @@ def _tidy() -> None:
         torch.cuda.empty_cache()
 
 
-def work(job: WorkerJob, store: RunStore, stopper: StopRequest, known: KeptResults) -> int:
-    """Takes over the lease and executes the run; returns the exit code."""
+def work(
+    job: WorkerJob,
+    store: RunStore,
+    stopper: StopRequest,
+    known: KeptResults,
+    inbox: Inbox | None = None,
+) -> int:
+    """Executes the run; returns the exit code. Without an inbox, it asks the store what is wanted
+    of the run."""
     try:
         store.heartbeat(job.run_id, job.attempt, LEASE)
         run = store.get_run(job.run_id)
@@ -127,7 +166,7 @@ def work(job: WorkerJob, store: RunStore, stopper: StopRequest, known: KeptResul
         "device": ",".join((job.device, *job.members)),
     }
     with tracing.span("run", parent=parent, facts=facts) as span:
-        code = _execute(job, store, stopper, known, run, lease)
+        code = _execute(job, store, stopper, known, run, lease, inbox)
         span.note(exit_code=code)
     return code
 
@@ -151,6 +190,7 @@ def _execute(
     known: KeptResults,
     run: Run,
     lease: Lease,
+    inbox: Inbox | None,
 ) -> int:
     """Executes the claimed run; returns the exit code."""
     from trainer_service.run_composition import run_parts
@@ -158,12 +198,20 @@ def _execute(
     from trainer_service.running.recorder import StoreOutagePolicy
     from trainer_service.running.telemetry import Reporter, Telemetry
 
+    if inbox is not None and not gc.get_freeze_count():
+        gc.freeze()  # the libraries' objects need not be looked at after every run
     telemetry = Telemetry()
     outage_policy = StoreOutagePolicy(job.spool_mib << 20, job.store_patience, stopper.is_leaving)
     watcher = RunMonitor(
-        store, lease, stopper, parent=job.parent, on_lost=lambda: os._exit(EXIT_NOT_MINE)
+        store,
+        lease,
+        stopper,
+        parent=job.parent,
+        silence=AGENT_SILENCE if inbox else 0.0,
+        on_lost=lambda: os._exit(EXIT_NOT_MINE),
     )
-    with watcher, Reporter(telemetry):
+    hears = inbox.listening(run.run_id, lease.attempt, watcher.hear) if inbox else nullcontext()
+    with watcher, hears, Reporter(telemetry):
         _say({"begun": True})  # the imports above may take longer than a lease
         try:
             parts = run_parts(job, known, store)

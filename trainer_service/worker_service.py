@@ -17,7 +17,6 @@ from functools import partial
 import structlog
 from prometheus_client import CollectorRegistry
 
-from mentorgrad.domain.spec import CONTROLS
 from mentorgrad.paths import check_temporary_folder
 from mentorgrad.wire import tracing
 from run_store.open import open_store
@@ -30,9 +29,6 @@ from trainer_service.agent.settings import WorkerSettings
 from trainer_service.control_plane.data_check import data_check
 
 log = structlog.get_logger(__name__)
-
-_ANY_DEVICES = 1 << 16
-"""Number of devices that the check of data does not look at; the agent does."""
 
 _LOOK_SECONDS = 0.2
 """Interval at which it looks whether it is done."""
@@ -65,8 +61,7 @@ async def serve(settings: WorkerSettings) -> None:
             "worker",
             settings.slots,
             most_runs=settings.runs,
-            mentors=(*settings.mentor, *CONTROLS),
-            digest_of=partial(data_check(settings, _ANY_DEVICES), store=store),
+            digest_of=partial(data_check(settings, most_devices=None), store=store),
         )
         agent = LocalAgent(settings, role, store, registry)
         stack.push_async_callback(agent.close, settings.drain_seconds)

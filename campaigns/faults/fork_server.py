@@ -40,13 +40,16 @@ from typing import Any, NoReturn
 import torch
 
 from campaigns.faults.kill_cases import Kill
+from mentorgrad.domain.agent import Agent
+from mentorgrad.domain.run import DesiredState
 from mentorgrad.domain.spec import RunSpec
 from mentorgrad.errors import MentorgradError
+from run_store import sql_agents
 from run_store.open import open_store
 from run_store.protocols import Lease
 from service_common import logs
 from trainer_service import worker
-from trainer_service.agent import scheduler
+from trainer_service.agent import heartbeat, scheduler
 from trainer_service.job import WorkerJob
 from trainer_service.objectives import build as objectives
 from trainer_service.running import stop_control
@@ -158,6 +161,9 @@ def _hasten() -> None:
     stop_control.HEARTBEAT_SECONDS = 0.1
     stop_control.POLL_SECONDS = 0.02
     scheduler.POLL_SECONDS = 0.05
+    heartbeat.BEAT_SECONDS, heartbeat.LEASE = 0.05, scheduler.LEASE
+    sql_agents.SILENT = scheduler.LEASE
+    worker.AGENT_SILENCE = 0.0
 
 
 def _remember_objectives() -> Callable[..., Any]:
@@ -251,7 +257,10 @@ def _be_service(campaign: Campaign) -> NoReturn:
 async def _serve(campaign: Campaign, fork_parent: socket.socket) -> None:
     store = open_store(campaign.url)
     executor = ForkParent(campaign, *await asyncio.open_connection(sock=fork_parent))
-    scheduler.Scheduler(store, executor, ["cpu"], per_device=1, max_restarts=10**6).start()
+    runs = scheduler.Scheduler(store, executor, ["cpu"], per_device=1, max_restarts=10**6)
+    runs.start()
+    agent = Agent(name=f"service-{os.getpid()}")
+    await heartbeat.AgentHeartbeat(store, lambda: agent, runs).start()
     while not store.progress(campaign.run_id)[1].is_final:
         _let_go_on(campaign)
         await asyncio.sleep(0.02)
@@ -314,6 +323,11 @@ class ForkParent:
 
     def alive(self) -> bool:
         return True
+
+    def is_silent(self) -> bool:
+        return self.has_begun  # it renews its lease itself
+
+    def tell(self, desired: DesiredState) -> None: ...
 
     def terminate(self) -> None: ...
 

@@ -19,7 +19,7 @@ from campaigns.fuzz import valid
 from campaigns.fuzz.values import EXPERIMENTS, SPARE
 from mentorgrad.domain.event import Created
 from mentorgrad.domain.experiment import ExperimentState
-from mentorgrad.domain.run import RunState
+from mentorgrad.domain.run import DesiredState, RunState
 from run_store import sql_experiments, sql_writer
 from run_store.open import open_store
 from run_store.protocols import Lease, RunStore
@@ -63,6 +63,11 @@ class NoWorker:
 
     def alive(self) -> bool:
         return not self._ended.is_set()
+
+    def is_silent(self) -> bool:
+        return False
+
+    def tell(self, desired: DesiredState) -> None: ...
 
     def terminate(self) -> None:
         self._ended.set()

@@ -8,8 +8,10 @@ from typing import Any
 
 import pytest
 
-from mentorgrad.domain.agent import Agent, no_agent_with, why_waiting
+from mentorgrad.domain.agent import Agent, AgentList, no_agent_for, why_waiting
 from mentorgrad.domain.event import Created
+from mentorgrad.domain.run import DesiredState, Run, RunState
+from mentorgrad.domain.spec import MentorChoice, RunSpec
 from mentorgrad.errors import Conflict
 from run_store import sql_agents
 from run_store.visibility import OnBehalf
@@ -55,6 +57,51 @@ def test_a_name_belongs_to_one_process_until_that_is_silent(
     assert len(opened.store.list_workers()) == 1
 
 
+MINUTE = timedelta(minutes=1)
+
+
+def running(store: Any) -> str:
+    run_id: str = store.create(Created())[0].run_id
+    store.claim(run_id, "gpu1", timedelta(0))
+    return run_id
+
+
+def test_a_report_renews_the_leases_of_the_agents_runs_and_says_what_is_wanted(
+    opened: Any,
+) -> None:
+    store = opened.store
+    first, second, other, ended = (running(store) for _ in range(4))
+    store.transition(ended, RunState.SUCCEEDED, attempt=1)
+    store.set_desired(second, DesiredState.PAUSE)
+    held = {first: 1, second: 1, other: 2, ended: 1, "no-such-run": 1}
+    beat = store.report_agent(AGENT, "p1", held, MINUTE)
+    wanted = {first: DesiredState.RUN, second: DesiredState.PAUSE}
+    assert beat.wishes == wanted
+    assert [run.run_id for run in store.expired()] == [other]
+    assert store.wishes([first, second, "no-such-run"]) == wanted
+    assert store.report_agent(AGENT, "p1", {}, MINUTE).wishes == {}
+    # A name that is lost costs no run.
+    with pytest.raises(Conflict):
+        store.report_agent(AGENT, "p2", {other: 1}, MINUTE)
+    assert store.expired() == ()
+
+
+def test_two_agents_bury(opened: Any, monkeypatch: pytest.MonkeyPatch) -> None:
+    names = ("a", "b", "c")
+
+    def bury() -> list[bool]:
+        return [opened.store.report_agent(replace(AGENT, name=n), "p").buries for n in names]
+
+    assert bury() == [False] * 3  # of the others, nothing is known at the start
+    assert bury() == [True, True, False]
+    opened.store.end_agent("a", "p")
+    names = ("b", "c")
+    assert bury() == [True, True]
+    opened.store.report_agent(replace(AGENT, name="a"), "p")
+    monkeypatch.setattr(sql_agents, "SILENT", timedelta(0))
+    assert bury() == [True, True]  # a dead one does not count
+
+
 def test_dead_agents_are_forgotten_after_a_day(
     opened: Any, monkeypatch: pytest.MonkeyPatch
 ) -> None:
@@ -72,14 +119,41 @@ def test_a_caller_sees_only_its_own_runs_at_an_agent(opened: Any) -> None:
     for store, seen in ((alice, agent), (bob, replace(AGENT, run_ids=(), refused={}))):
         (found,) = store.list_workers()
         assert replace(found, seen_at=None) == seen
-    assert why_waiting(waiting, alice.list_workers()) == "gpu1: no gpu"
-    assert why_waiting(running, alice.list_workers()) == ""
-    for requires, warned in (
-        ({"gpu": "h200", "device": "cuda"}, False),
-        ({"device": "any"}, False),
-        ({"gpu": "a100"}, True),
-        ({"device": "cpu"}, True),
-    ):
-        assert bool(no_agent_with(requires, alice.list_workers())) is warned
+    run = alice.get_run(waiting)
+    assert why_waiting(run, alice.list_workers()) == "gpu1: no gpu"
     late = datetime.now(UTC) + timedelta(minutes=1)
-    assert why_waiting(waiting, alice.list_workers(), late) == "no worker reports"
+    assert why_waiting(run, alice.list_workers(), late) == "no worker reports"
+    assert why_waiting(alice.get_run(running), alice.list_workers()) == ""
+
+
+@pytest.mark.parametrize(
+    ("fields", "why"),
+    [
+        ({"requires": {"gpu": "h200", "device": "cuda"}}, ""),
+        ({"requires": {"device": "any"}}, ""),
+        ({"requires": {"gpu": "a100"}}, "requires gpu = a100; this worker has h200"),
+        ({"requires": {"device": "cpu"}}, "requires device = cpu; this worker has cuda"),
+        (
+            {"requires": {"memory_mib": "9000"}},
+            "requires memory_mib = 9000; this worker has unknown",
+        ),
+        ({"devices": 3}, "needs 3 devices; this worker has 2 for one run"),
+        ({"mentor": MentorChoice("large")}, "needs the mentor large, which this worker does not"),
+        ({"mentor": MentorChoice("perturb")}, ""),
+    ],
+)
+def test_a_run_that_nobody_can_execute_says_so(fields: dict[str, Any], why: str) -> None:
+    spec = RunSpec(mentor=MentorChoice("small"))
+    spec = replace(spec, **fields)
+    now = datetime.now(UTC)
+    idle = replace(AGENT, name="trainer", slots=0, seen_at=now)
+    leaving = replace(AGENT, name="old", labels={}, is_draining=True, seen_at=now)
+    agents = AgentList((replace(AGENT, seen_at=now), idle, leaving))
+    said = f"gpu1: {why}" if why else ""
+    assert why_waiting(Run(spec=spec), agents).startswith(said)
+    assert bool(why_waiting(Run(spec=spec), agents)) is bool(why)
+    assert bool(no_agent_for(spec, agents)) is bool(why)
+    assert why_waiting(Run(spec=spec), AgentList((idle,))) == "no worker reports"
+    if why:
+        many = [replace(AGENT, name=f"gpu{n}", seen_at=now) for n in range(10)]
+        assert why_waiting(Run(spec=spec), AgentList(tuple(many))).endswith("; and 2 more")

@@ -205,6 +205,29 @@ def test_an_owner_has_so_many_experiments_at_once(opened: Any) -> None:
     assert alice.create_experiment(SPEC)[1]
 
 
+def test_an_owner_keeps_so_many_runs(opened: Any) -> None:
+    alice = opened.store.seen_by(replace(ALICE, run_limit=2))
+    first, _ = alice.create(Created(RunSpec(Function()), "r"))
+    alice.transition(first.run_id, RunState.CANCELLED)
+    alice.create(Created(RunSpec(Function())))
+    log = list(alice.events(first.run_id))
+    other = [replace(event, run_id="1" * len(first.run_id)) for event in log]
+    other[0] = replace(other[0], payload=Created(RunSpec(Function())))
+    for call in (
+        lambda: alice.create(Created(RunSpec(Function()))),
+        lambda: alice.import_run(other),
+    ):
+        with pytest.raises(ResourceExhausted, match="alice keeps 2 runs or more") as caught:
+            call()
+        assert caught.value.reason == "OWNER_RUNS_FULL"
+    # What is there already is no further one.
+    assert alice.create(Created(RunSpec(Function()), "r"))[0].run_id == first.run_id
+    assert alice.import_run(log).run_id == first.run_id
+    opened.store.seen_by(replace(BOB, run_limit=2)).create(Created(RunSpec(Function())))
+    alice.delete(first.run_id)
+    assert alice.create(Created(RunSpec(Function())))[1]
+
+
 def test_owners_take_turns(opened: Any) -> None:
     def queue(viewer: OnBehalf) -> str:
         made = opened.store.seen_by(viewer).create(Created(RunSpec(Function())))

@@ -71,11 +71,13 @@ def refused(name: str, store: str) -> str:
 def test_a_run_goes_from_one_worker_to_another(
     tmp_path: Path, postgres_url: str, start: Start
 ) -> None:
-    trainer = TrainerProcess(tmp_path, store=postgres_url)
+    trainer = TrainerProcess(tmp_path, "--workers-per-device", "0", store=postgres_url)
     try:
         with Client(trainer.address) as client:
+            created = client.create_run(ENDLESS)
+            assert created.warnings == ("the run waits: no worker reports",)
+            run_id = created.run.run_id
             lost = start("one")
-            run_id = client.create_run(ENDLESS).run.run_id
             saved = False
             for event in client.watch(run_id):
                 if event.kind is EventKind.CHECKPOINT_SAVED and not saved:
@@ -83,7 +85,11 @@ def test_a_run_goes_from_one_worker_to_another(
                     at = {agent.name: agent for agent in client.list_workers()}
                     assert at["one"].run_ids == (run_id,)
                     assert at["one"].labels == {"gpu": "x"}
-                    assert {agent.service for agent in at.values()} == {"trainer", "worker"}
+                    assert at["one"].memory_mib > 0
+                    assert {agent.service: agent.slots for agent in at.values()} == {
+                        "trainer": 0,
+                        "worker": 1,
+                    }
                     assert "another worker has the name one" in refused("one", postgres_url)
                     lost.kill()  # its worker process saves a checkpoint, and ends
                     other = start("two", "--runs", "1")

@@ -222,7 +222,7 @@ async def test_cancelling_a_run_whose_worker_hangs_ends_it_when_the_worker_dies(
     run_id = (await client.create_run(ENDLESS)).run.run_id
     while (await client.get_run(run_id)).attempt < 1:
         await asyncio.sleep(0.02)
-    (pid,) = trainer.children()
+    pid = trainer.worker()
     # Where the store is, and with which password, is nobody else's to read.
     assert b"sqlite" not in Path(f"/proc/{pid}/cmdline").read_bytes()
     trainer.halt_worker()

@@ -11,6 +11,7 @@ from typing import Any
 import numpy as np
 
 from mentorgrad import errors
+from mentorgrad.domain.agent import Agent
 from mentorgrad.domain.event import (
     CandidatesScored,
     Created,
@@ -47,6 +48,7 @@ from trainer_service.experiments.experiment_creation import ExperimentCreation
 from trainer_service.experiments.servicer import ExperimentServicer
 
 DIGEST = "d" * 64
+OWN = Agent(devices=("cpu",), slots=1)
 
 
 async def no_mentor(target: str) -> Any:
@@ -74,12 +76,12 @@ async def served(
             store.find_upload(sha256)
         return DIGEST
 
-    runs = RunCreation(mentors, check_data, lambda: None, offered.queue_limit)
+    runs = RunCreation(mentors, check_data, lambda: None, offered.queue_limit, OWN)
     importer = Importer(1 << 20, 1000)
     uploads = Uploads(store, 1 << 20, timedelta(days=1))
     trainer = TrainerServicer(seen, mentors, runs, lambda: None, importer, offered, uploads)
     add_TrainerServiceServicer_to_server(trainer, server.grpc)
-    coordinator = Coordinator(store, runs.submit, offered.worker_slots, lambda: None)
+    coordinator = Coordinator(store, runs.submit, lambda: None)
     experiments = ExperimentCreation(mentors, check_data, coordinator.wake)
     add_ExperimentServiceServicer_to_server(
         ExperimentServicer(seen, experiments, coordinator.wake), server.grpc

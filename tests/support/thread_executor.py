@@ -6,6 +6,7 @@ import asyncio
 from collections.abc import Sequence
 from typing import Any
 
+from mentorgrad.domain.run import DesiredState
 from run_store.open import open_store
 from run_store.protocols import Lease
 from trainer_service.agent.local_executor import MakeJob
@@ -38,6 +39,12 @@ class ThreadHandle:
 
     def alive(self) -> bool:
         return not self._working.done()
+
+    def is_silent(self) -> bool:
+        return False
+
+    def tell(self, desired: DesiredState) -> None:
+        """It asks the store."""
 
     def terminate(self) -> None:
         self._stopper.note(StopKind.INTERRUPT)

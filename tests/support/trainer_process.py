@@ -64,10 +64,17 @@ class TrainerProcess:
         """Process ids of its workers, the standby included."""
         return children_of(self.process.pid)
 
+    def worker(self) -> int:
+        """Process id of its only child, once that is there: a run is claimed before its worker is
+        started."""
+        eventually(lambda: bool(self.children()), "a worker")
+        (pid,) = self.children()
+        return pid
+
     def halt_worker(self) -> None:
         """SIGSTOP to its only child, when that is not writing: all other writers would wait for
         it. For a store in SQLite."""
-        (pid,) = self.children()
+        pid = self.worker()
         file = self.store.removeprefix("sqlite:///")
         with contextlib.closing(sqlite3.connect(file, 0.1, isolation_level=None)) as store:
             while True:
@@ -82,8 +89,7 @@ class TrainerProcess:
 
     def kill_worker(self) -> None:
         """SIGKILL to its only child."""
-        (pid,) = self.children()
-        os.kill(pid, signal.SIGKILL)
+        os.kill(self.worker(), signal.SIGKILL)
 
     def stop(self) -> int:
         """SIGTERM; returns the exit code."""

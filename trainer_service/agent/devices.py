@@ -4,31 +4,53 @@ from __future__ import annotations
 
 import subprocess
 import sys
+from dataclasses import dataclass
 from pathlib import Path
 
 from mentorgrad.errors import InvalidInput
+from mentorgrad.host_memory import host_memory
 
 
-def find_devices(wanted: str) -> tuple[str, ...]:
-    """The devices that runs are executed on, for example ``("cuda:0", "cuda:1")``.
+@dataclass(frozen=True)
+class FoundDevices:
+    """What runs are executed on."""
 
-    The service itself never imports torch, so a child process counts the CUDA devices, and only
+    names: tuple[str, ...] = ()
+    """Torch devices, for example ``("cuda:0", "cuda:1")``."""
+    memory_mib: int = 0
+    """Memory of the smallest of them, in MiB: of the GPU, or of the host for the CPU."""
+
+
+def find_devices(wanted: str) -> FoundDevices:
+    """The devices of this machine.
+
+    The service itself never imports torch, so a child process looks for the CUDA devices, and only
     if an NVIDIA driver is loaded.
 
     Raises:
         InvalidInput: `wanted` is ``cuda`` and torch finds no CUDA device.
     """
-    if wanted == "cpu":
-        return ("cpu",)
-    count = _cuda_devices() if Path("/proc/driver/nvidia/version").exists() else 0
-    if count == 0 and wanted == "cuda":
+    memory: list[int] = []
+    if wanted != "cpu" and Path("/proc/driver/nvidia/version").exists():
+        memory = _cuda_memory()
+    if not memory and wanted == "cuda":
         raise InvalidInput.field("device", "torch finds no CUDA device on this machine")
-    return tuple(f"cuda:{index}" for index in range(count)) or ("cpu",)
+    if not memory:
+        return FoundDevices(("cpu",), host_memory() >> 20)
+    names = tuple(f"cuda:{index}" for index in range(len(memory)))
+    return FoundDevices(names, min(memory) >> 20)
 
 
-def _cuda_devices() -> int:
-    code = "import torch; print(torch.cuda.device_count())"
-    asked = subprocess.run(
-        [sys.executable, "-c", code], capture_output=True, text=True, check=False, timeout=120
-    )
-    return int(asked.stdout) if asked.returncode == 0 and asked.stdout.strip().isdigit() else 0
+_ASK = """
+import torch
+for index in range(torch.cuda.device_count()):
+    print(torch.cuda.get_device_properties(index).total_memory)
+"""
+
+
+def _cuda_memory() -> list[int]:
+    """Bytes of each CUDA device."""
+    command = [sys.executable, "-c", _ASK]
+    asked = subprocess.run(command, capture_output=True, text=True, check=False, timeout=120)
+    said = asked.stdout.split()
+    return [int(size) for size in said if size.isdigit()] if asked.returncode == 0 else []

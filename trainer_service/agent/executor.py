@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Sequence
 from typing import Protocol
 
+from mentorgrad.domain.run import DesiredState
 from mentorgrad.errors import InvalidInput
 from run_store.protocols import Lease
 
@@ -19,7 +20,7 @@ class WorkerHandle(Protocol):
     attempt: int
     """The run's attempt, which the agent has claimed."""
     has_begun: bool
-    """Whether the worker has taken the run over, and renews its lease itself."""
+    """Whether the worker has done its imports and executes the run."""
 
     async def wait(self) -> int:
         """Waits until the worker has ended; returns its exit code, or minus the signal number."""
@@ -27,6 +28,15 @@ class WorkerHandle(Protocol):
 
     def alive(self) -> bool:
         """Whether the worker is still executing its run."""
+        ...
+
+    def is_silent(self) -> bool:
+        """Whether the worker executes its run, but has not reported for ten seconds: it hangs."""
+        ...
+
+    def tell(self, desired: DesiredState) -> None:
+        """Tells the worker that its lease is renewed, and what is wanted of its run. No-op if it
+        has ended."""
         ...
 
     def terminate(self) -> None:

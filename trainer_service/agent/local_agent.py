@@ -8,7 +8,7 @@ from __future__ import annotations
 
 import socket
 from collections.abc import Callable, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from datetime import UTC, datetime
 
 from prometheus_client import CollectorRegistry
@@ -16,12 +16,12 @@ from prometheus_client import CollectorRegistry
 import mentorgrad
 from mentorgrad.domain.agent import Agent
 from run_store.protocols import RunStore
-from trainer_service.agent.devices import find_devices
+from trainer_service.agent.devices import FoundDevices, find_devices
 from trainer_service.agent.executor import check_store
+from trainer_service.agent.heartbeat import AgentHeartbeat
 from trainer_service.agent.jobs import job_maker
 from trainer_service.agent.local_executor import LocalExecutor
 from trainer_service.agent.metrics import TrainerMetrics
-from trainer_service.agent.registration import Registration
 from trainer_service.agent.scheduler import Scheduler
 from trainer_service.agent.settings import ExecutionSettings
 from trainer_service.agent.suitability import DigestOf, Suitability
@@ -37,11 +37,9 @@ class Role:
     service: str
     """``trainer`` or ``worker``."""
     per_device: int
-    """Maximum number of concurrent runs per device."""
+    """Maximum number of concurrent runs per device; 0: it executes none."""
     most_runs: int | None = None
     """Number of runs after which it takes no further one; None: no limit."""
-    mentors: Sequence[str] | None = None
-    """Names of the mentors and controls that runs may have; None: all."""
     digest_of: DigestOf | None = None
     """Checks the data and models of a run before it is claimed; None: they are not checked."""
 
@@ -68,16 +66,26 @@ class LocalAgent:
         registry: CollectorRegistry,
         ended: Ended = lambda *_: None,
     ) -> None:
-        self.devices = find_devices(settings.device)
-        self._settings = settings
-        self._role = role
-        self._started_at = datetime.now(UTC)
+        found = find_devices(settings.device) if role.per_device else FoundDevices()
+        self.devices = found.names
+        self._has = Agent(
+            name=settings.name,
+            service=role.service,
+            host=socket.gethostname(),
+            version=mentorgrad.__version__,
+            devices=found.names,
+            slots=role.per_device * len(found.names),
+            labels=settings.label,
+            mentors=tuple(settings.mentor),
+            started_at=datetime.now(UTC),
+            memory_mib=found.memory_mib,
+        )
         self._is_draining = False
         metrics = TrainerMetrics(registry, self.devices)
         self._executor = LocalExecutor(
             job_maker(settings),
             threads=settings.threads,
-            warm=settings.warm,
+            warm=settings.warm and role.per_device > 0,
             runs_each=settings.runs_per_worker,
             reported=metrics.take,
         )
@@ -87,8 +95,7 @@ class LocalAgent:
             metrics.ended(run_id, devices, code)
             ended(run_id, devices, code)
 
-        device = self.devices[0].partition(":")[0]
-        self._suitability = Suitability(settings.label, device, role.mentors, role.digest_of)
+        self._suitability = Suitability(self._has, role.digest_of)
         self.scheduler = Scheduler(
             store,
             self._executor,
@@ -101,25 +108,22 @@ class LocalAgent:
             holder=settings.name,
             ended=both,
         )
-        self._registration = Registration(store, self.record)
+        self._heartbeat = AgentHeartbeat(store, self.record, self.scheduler)
         metrics.watch_slots(lambda: len(self.scheduler.workers), self.scheduler.slots)
 
     def record(self) -> Agent:
         """What it reports to the store."""
-        return Agent(
-            name=self._settings.name,
-            service=self._role.service,
-            host=socket.gethostname(),
-            version=mentorgrad.__version__,
-            devices=self.devices,
-            slots=self.scheduler.slots,
-            labels=self._settings.label,
-            mentors=tuple(self._settings.mentor),
+        return replace(
+            self._has,
             run_ids=tuple(self.scheduler.workers),
             refused=self._suitability.refused,
-            is_draining=self._is_draining,
-            started_at=self._started_at,
+            is_draining=self._is_draining or self.scheduler.is_leaving,
         )
+
+    def wake(self) -> None:
+        """Makes it look at once at the queue, and at what is wanted of its runs."""
+        self.scheduler.wake()
+        self._heartbeat.wake()
 
     async def start(self) -> None:
         """Reports to the store, and starts the standby worker and the scheduler.
@@ -128,7 +132,7 @@ class LocalAgent:
             Conflict: Another agent has the name.
             Unavailable: The store does not answer, or no process can be started.
         """
-        await self._registration.start()
+        await self._heartbeat.start()
         await self._executor.prepare()
         self.scheduler.start()
 
@@ -137,4 +141,4 @@ class LocalAgent:
         seconds are killed."""
         self._is_draining = True
         await self.scheduler.close(grace)
-        await self._registration.close()
+        await self._heartbeat.close()

@@ -11,6 +11,7 @@ import contextlib
 import json
 import os
 import sys
+import time
 from asyncio.subprocess import PIPE, Process
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass, replace
@@ -19,9 +20,11 @@ from typing import Any
 
 import structlog
 
+from mentorgrad.domain.run import DesiredState
 from mentorgrad.errors import MentorgradError, Unavailable
 from mentorgrad.serialization import from_dict
 from run_store.protocols import Lease
+from trainer_service.agent_word import AgentWord
 from trainer_service.job import WorkerJob
 from trainer_service.worker_metrics import WorkerMetrics
 
@@ -34,6 +37,8 @@ run."""
 
 IDLE_SECONDS = 20.0
 """How long an idle process waits for another run."""
+SILENT_SECONDS = 10.0
+"""Time without a line of a worker, which reports every second, after which it is taken for hung."""
 
 Reported = Callable[[str, Sequence[str], WorkerMetrics], None]
 """Called with run id, devices and report for each report of a worker."""
@@ -70,6 +75,7 @@ class LocalWorker:
         self._reported = reported
         self._released = released
         self._code: int | None = None
+        self._heard_at = time.monotonic()
         self._reading = asyncio.create_task(self._read())
 
     async def _read(self) -> None:
@@ -77,6 +83,7 @@ class LocalWorker:
         run."""
         assert self._process.stdout is not None  # noqa: S101 - asked for with PIPE
         async for line in self._process.stdout:
+            self._heard_at = time.monotonic()
             # Libraries may print to stdout too; other lines are ignored.
             with contextlib.suppress(ValueError, TypeError, MentorgradError):
                 self._take(json.loads(line))
@@ -91,6 +98,8 @@ class LocalWorker:
             self._reported(self.run_id, self.devices, from_dict(WorkerMetrics, said["report"]))
         elif "ended" in said and self._released is not None:
             self._code = int(said["ended"])
+        elif "ended" in said and self._process.stdin is not None:
+            self._process.stdin.close()  # it waits for a job, and exits
 
     async def wait(self) -> int:
         """See `WorkerHandle.wait`."""
@@ -100,6 +109,20 @@ class LocalWorker:
     def alive(self) -> bool:
         """See `WorkerHandle.alive`."""
         return self._code is None and self._process.returncode is None
+
+    def is_silent(self) -> bool:
+        """See `WorkerHandle.is_silent`."""
+        return self.has_begun and time.monotonic() - self._heard_at > SILENT_SECONDS
+
+    def tell(self, desired: DesiredState) -> None:
+        """See `WorkerHandle.tell`."""
+        pipe = self._process.stdin
+        if pipe is None or pipe.is_closing() or not self.alive():
+            return
+        if pipe.transport.get_write_buffer_size():
+            return  # it does not read
+        with contextlib.suppress(BrokenPipeError, ConnectionResetError):
+            pipe.write(AgentWord(self.run_id, self.attempt, desired).to_line())
 
     def terminate(self) -> None:
         """See `WorkerHandle.terminate`."""
@@ -179,8 +202,6 @@ class LocalExecutor:
             job = replace(self._make_job(lease, devices), parent=os.getpid())
             process.stdin.write(job.to_line())
             await process.stdin.drain()
-            if is_last:
-                process.stdin.close()
         except (BrokenPipeError, ConnectionResetError):
             log.warning("worker_died_waiting", run_id=lease.run_id)
         self._preparing = asyncio.create_task(self._prepare_later())

@@ -1,5 +1,5 @@
 """The scheduler: claims queued runs, starts workers for them, and marks runs of dead workers as
-interrupted.
+interrupted. The agent's heartbeat renews its leases.
 
 The queue is in the store: QUEUED and INTERRUPTED runs. Owners take turns, and each owner's oldest
 run is first. So a restarted agent continues with the same queue, and several agents share a store:
@@ -14,10 +14,11 @@ import itertools
 import random
 import signal
 import time
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Mapping, Sequence
 
 import structlog
 
+from mentorgrad.domain.agent import Agent
 from mentorgrad.domain.event import EventKind, StateChanged
 from mentorgrad.domain.query import EventQuery
 from mentorgrad.domain.run import DesiredState, Run, RunState
@@ -43,9 +44,8 @@ RETRY_SECONDS = 10.0
 """Time without new runs after a worker that could not be started, or did not reach the store: the
 log of each run gets an entry for every such attempt."""
 _SPARE_RUNS = 16
-"""Further runs that are looked at, in case that other agents claim the first ones."""
-SPARE_SECONDS = 5.0
-"""Time after a failed read of the store in which no lease is treated as expired."""
+"""Further runs that are read, in case that other agents claim the first ones. Whether they can be
+executed is decided for those that may be claimed, and for more if others were quicker."""
 
 
 class Scheduler:
@@ -87,7 +87,9 @@ class Scheduler:
         self._max_restarts = max_restarts
         self._owner_limit = owner_limit
         self._left = most_runs
-        self._suitability = suitability or Suitability()
+        self._suitability = suitability or Suitability(
+            Agent(devices=tuple(devices), slots=len(self._slots))
+        )
         self._holder = holder
         self._idle_since = time.monotonic()
         self._ended = ended
@@ -95,20 +97,16 @@ class Scheduler:
         self._minders: set[asyncio.Task[None]] = set()
         self._wake = asyncio.Event()
         self._closing = self._is_late = False
+        self._spare = 0
         # Held from a claim to the start of its worker, which the end of the agent waits for.
         self._claiming = asyncio.Lock()
-        self._spared_until = self._paused_until = 0.0
+        self._paused_until = 0.0
         self._loop: asyncio.Task[None] | None = None
 
     @property
     def slots(self) -> int:
         """Runs that may execute at once."""
         return len(self._slots)
-
-    @property
-    def most_devices(self) -> int:
-        """Devices that one run may have: different GPUs, or slots of the CPU."""
-        return len(_for_one_run(self._slots))
 
     @property
     def workers(self) -> dict[str, WorkerHandle]:
@@ -119,6 +117,11 @@ class Scheduler:
     def is_done(self) -> bool:
         """Whether all runs that may be claimed have ended."""
         return self._left == 0 and not self._workers
+
+    @property
+    def is_leaving(self) -> bool:
+        """Whether it claims no further runs."""
+        return self._left == 0
 
     @property
     def idle_seconds(self) -> float:
@@ -158,8 +161,6 @@ class Scheduler:
         while True:
             self._wake.clear()
             try:
-                await self._renew_leases()
-                await self._mark_expired_interrupted()
                 await self._fill()
             except MentorgradError as error:
                 log.warning("scheduler_retry", error=error.message)
@@ -177,15 +178,6 @@ class Scheduler:
         rarely = 2.0 if self.idle_seconds > _IDLE_SECONDS else 1.0
         return POLL_SECONDS * rarely * random.uniform(0.75, 1.25)
 
-    async def _renew_leases(self) -> None:
-        """Renews the leases of runs whose workers are still starting."""
-        for worker in list(self._workers.values()):
-            if not worker.has_begun:
-                with contextlib.suppress(Conflict, NotFound):
-                    await asyncio.to_thread(
-                        self._store.heartbeat, worker.run_id, worker.attempt, LEASE
-                    )
-
     async def _fill(self) -> None:
         """Claims waiting runs and starts their workers while there are free slots."""
         free = list(self._slots)
@@ -196,11 +188,10 @@ class Scheduler:
             return
         passed_over = len(self._workers) + len(self._suitability.refused)
         size = len(free) + passed_over + _SPARE_RUNS
-        waiting = await asyncio.to_thread(self._store.next_runs, size, self._owner_limit)
-        suitable = await asyncio.to_thread(
-            self._suitability.of, waiting, self._store, self.most_devices
-        )
-        left = [run for run in suitable if run.run_id not in self._workers]
+        found = await asyncio.to_thread(self._store.next_runs, size, self._owner_limit)
+        waiting = [run for run in found if run.run_id not in self._workers]
+        wanted = len(free) + self._spare
+        left = await asyncio.to_thread(self._suitability.of, waiting, self._store, wanted)
         while self._left != 0 and (among := _that_fit(left, free)):
             async with self._claiming:
                 if self._closing:
@@ -210,7 +201,9 @@ class Scheduler:
                 )
                 if lease is None:  # other agents have them; more may wait behind
                     self._is_late = True
+                    self._spare = min(2 * self._spare + 1, _SPARE_RUNS)
                     return
+                self._spare //= 2
                 devices = _for_one_run(free)[: among[lease.run_id].spec.devices]
                 await self._start(lease, devices)
             for device in devices:
@@ -225,7 +218,7 @@ class Scheduler:
             self._paused_until = time.monotonic() + RETRY_SECONDS
             await self._mark_interrupted(lease.run_id, lease.attempt, error.message)
             raise
-        if self._left is not None:
+        if self._left:
             self._left -= 1
         log.info("worker_started", run_id=lease.run_id, device=",".join(devices))
         self._workers[lease.run_id] = worker
@@ -233,20 +226,33 @@ class Scheduler:
         self._minders.add(minder)
         minder.add_done_callback(self._minders.discard)
 
-    async def _mark_expired_interrupted(self) -> None:
-        """Marks RUNNING runs whose lease has expired as INTERRUPTED.
+    # -- for the heartbeat: `HeldRuns` -------------------------------------------------------
 
-        While the store is unavailable, no worker can renew its lease. So for `SPARE_SECONDS` after
-        the store's return, live workers get the time to renew theirs.
-        """
-        try:
-            expired = await asyncio.to_thread(self._store.expired, LEASE)
-        except MentorgradError:
-            self._spared_until = time.monotonic() + SPARE_SECONDS
-            raise
-        for run in expired if time.monotonic() >= self._spared_until else ():
+    @property
+    def held(self) -> dict[str, int]:
+        """See `HeldRuns.held`. The run of a worker that hangs is left to others."""
+        return {
+            run_id: worker.attempt
+            for run_id, worker in self._workers.items()
+            if worker.alive() and not worker.is_silent()
+        }
+
+    def tell(self, wishes: Mapping[str, DesiredState]) -> None:
+        """See `HeldRuns.tell`."""
+        for run_id, desired in wishes.items():
+            if (worker := self._workers.get(run_id)) is not None:
+                worker.tell(desired)
+
+    def leave_off(self) -> None:
+        """See `HeldRuns.leave_off`."""
+        self._left = 0
+
+    async def bury(self) -> None:
+        """See `HeldRuns.bury`. Two agents may do so at once: the attempt decides."""
+        for run in await asyncio.to_thread(self._store.expired, LEASE):
             if run.run_id not in self._workers:
                 await self._mark_interrupted(run.run_id, run.attempt, f"{DIED}: its lease expired")
+                self.wake()
 
     # -- ended workers ------------------------------------------------------------------------
 

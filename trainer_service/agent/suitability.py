@@ -3,15 +3,15 @@
 from __future__ import annotations
 
 import time
-from collections.abc import Callable, Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterator, Sequence
 
 import structlog
 
-from mentorgrad.domain.agent import ANY_DEVICE, DEVICE, missing_labels
+from mentorgrad.domain.agent import Agent, unmet
 from mentorgrad.domain.event import Created, EventKind, StageStarted
 from mentorgrad.domain.query import EventQuery
 from mentorgrad.domain.run import Run
-from mentorgrad.domain.spec import RunSpec
+from mentorgrad.domain.spec import ANY_DEVICE, DEVICE, RunSpec
 from mentorgrad.errors import InvalidInput, NotFound, Unsupported
 from run_store.protocols import RunStore
 
@@ -28,22 +28,12 @@ class Suitability:
     """Says which runs cannot be executed here. Blocking; called in threads, one at a time.
 
     Args:
-        labels: What specs may require.
-        device: Kind of the devices, ``cpu`` or ``cuda``; empty: not told.
-        mentors: Names of the mentors and controls that runs may have; None: all.
+        agent: What this agent has.
         digest_of: Checks data and models; None: they are not checked before a run begins.
     """
 
-    def __init__(
-        self,
-        labels: Mapping[str, str] | None = None,
-        device: str = "",
-        mentors: Sequence[str] | None = None,
-        digest_of: DigestOf | None = None,
-    ) -> None:
-        self._labels = labels or {}
-        self._device = device
-        self._mentors = mentors
+    def __init__(self, agent: Agent, digest_of: DigestOf | None = None) -> None:
+        self._agent = agent
         self._digest_of = digest_of
         self._known: dict[str, tuple[str, float]] = {}
 
@@ -52,53 +42,59 @@ class Suitability:
         """Waiting run → why it cannot be executed here."""
         return {run_id: why for run_id, (why, _) in dict(self._known).items() if why}
 
-    def of(self, waiting: Sequence[Run], store: RunStore, most_devices: int) -> list[Run]:
-        """The waiting runs that can be executed here, in their order.
+    def of(self, waiting: Sequence[Run], store: RunStore, wanted: int) -> list[Run]:
+        """The first waiting runs that can be executed here, in their order.
 
         Args:
             waiting: All runs that have to be decided about; others are forgotten.
             store: The run store.
-            most_devices: Devices that one run may have here.
+            wanted: Number of runs that are enough: events, data and models, which take time, are
+                looked at for no further one.
 
         Raises:
             MentorgradError: The store does not answer.
         """
         now = time.monotonic()
         known: dict[str, tuple[str, float]] = {}
+        found: list[Run] = []
         for run in waiting:
             why, until = self._known.get(run.run_id, ("", 0.0))
             if now >= until:
                 before, until = why, now + AGAIN_SECONDS
-                why = next(self._reasons(run, store, most_devices), "")
+                why = next(unmet(run.spec, self._agent), "")
+                if not why and self._is_dear(run):
+                    if len(found) >= wanted:
+                        continue
+                    why = next(self._by_store(run, store), "")
                 if why and why != before:
                     log.warning("run_refused", run_id=run.run_id, reason=why)
             known[run.run_id] = why, until
+            if not why:
+                found.append(run)
         self._known = known
-        return [run for run in waiting if not known[run.run_id][0]]
+        return found
 
-    def _reasons(self, run: Run, store: RunStore, most_devices: int) -> Iterator[str]:
-        spec = run.spec
-        for key, value in missing_labels(spec.requires, self._labels, self._device):
-            here = self._device if key == DEVICE else self._labels.get(key, "none")
-            yield f"requires {key} = {value}; this worker has {here}"
-        if spec.devices > most_devices:
-            yield f"needs {spec.devices} devices; this worker has {most_devices} for one run"
-        if self._mentors is not None and spec.mentor.name not in self._mentors:
-            yield f"needs the mentor {spec.mentor.name}, which this worker does not know"
-        if self._device and run.attempt and spec.requires.get(DEVICE) != ANY_DEVICE:
+    def _is_dear(self, run: Run) -> bool:
+        return self._digest_of is not None or self._may_be_elsewhere(run)
+
+    def _may_be_elsewhere(self, run: Run) -> bool:
+        """A run goes on to the bit only on the kind of device that it began on."""
+        return run.attempt > 0 and run.spec.requires.get(DEVICE) != ANY_DEVICE
+
+    def _by_store(self, run: Run, store: RunStore) -> Iterator[str]:
+        if self._may_be_elsewhere(run):
             yield from self._other_device(run, store)
         if self._digest_of is not None:
             yield from self._other_data(run, store, self._digest_of)
 
     def _other_device(self, run: Run, store: RunStore) -> Iterator[str]:
-        """A run goes on to the bit only on the kind of device that it began on."""
         query = EventQuery(kinds=(EventKind.STAGE_STARTED,))
         for event in store.events(run.run_id, query):
             if isinstance(event.payload, StageStarted) and event.payload.device:
                 began = event.payload.device.partition(":")[0]
-                if began != self._device:
+                if began != self._agent.device:
                     yield (
-                        f"began on {began}; this worker has {self._device} "
+                        f"began on {began}; this worker has {self._agent.device} "
                         f"(spec.requires: {DEVICE} = {ANY_DEVICE} allows another)"
                     )
                 return

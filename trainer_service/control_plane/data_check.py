@@ -29,13 +29,13 @@ class DataCheck(Protocol):
 
 
 def data_check(
-    settings: ExecutionSettings, most_devices: int, webhooks: Collection[str] | None = None
+    settings: ExecutionSettings, most_devices: int | None, webhooks: Collection[str] | None = None
 ) -> DataCheck:
     """Returns the check of a service.
 
     Args:
         settings: Where its data and models are.
-        most_devices: Devices that one run may have.
+        most_devices: Devices that one run may have; None: others decide about that.
         webhooks: Names of its webhooks; None: they are not checked, because it sends no messages.
     """
 

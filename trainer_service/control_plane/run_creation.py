@@ -6,7 +6,7 @@ import asyncio
 from collections.abc import Callable
 from functools import partial
 
-from mentorgrad.domain.agent import no_agent_with
+from mentorgrad.domain.agent import Agent, no_agent_for, unmet
 from mentorgrad.domain.event import Created
 from mentorgrad.domain.run import Run
 from mentorgrad.domain.spec import RunSpec
@@ -32,6 +32,7 @@ class RunCreation:
             called in a thread.
         wake: Wakes the scheduler after a run was queued.
         queue_limit: Maximum number of waiting runs.
+        own: What the service's own agent has: of a run that it can execute, no warning is needed.
     """
 
     def __init__(
@@ -40,11 +41,13 @@ class RunCreation:
         check_data: DataCheck,
         wake: Callable[[], None],
         queue_limit: int,
+        own: Agent,
     ) -> None:
         self._mentors = mentors
         self._check_data = check_data
         self._wake = wake
         self._queue_limit = queue_limit
+        self._own = own
         self._admission = Admission("runs", CHECKS_AT_ONCE)
 
     def drain(self) -> None:
@@ -77,9 +80,9 @@ class RunCreation:
         warnings += await self._mentors.check(spec.mentor, proposed=proposed_to(spec))
         run, is_new = await asyncio.to_thread(self._queue, store, spec, request_id, digest)
         self._wake()
-        if spec.requires:
+        if any(unmet(spec, self._own)):
             agents = await asyncio.to_thread(store.list_workers)
-            warnings += filter(None, [no_agent_with(spec.requires, agents)])
+            warnings += filter(None, [no_agent_for(spec, agents)])
         return CreatedRun(run, is_new, tuple(warnings))
 
     def submit(

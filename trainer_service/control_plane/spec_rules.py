@@ -5,7 +5,15 @@ from __future__ import annotations
 from collections.abc import Iterator
 
 from mentorgrad.domain.advice import MentorInfo, ProposalKind
-from mentorgrad.domain.spec import RANDOM_SETTINGS, Fallback, MentorChoice, Policy, RunSpec
+from mentorgrad.domain.agent import is_mib
+from mentorgrad.domain.spec import (
+    MEMORY,
+    RANDOM_SETTINGS,
+    Fallback,
+    MentorChoice,
+    Policy,
+    RunSpec,
+)
 from mentorgrad.errors import Violation
 from mentorgrad.installed import installed_versions
 from mentorgrad.schema import snake_case
@@ -31,6 +39,9 @@ def versions() -> dict[str, str]:
 
 def spec_violations(spec: RunSpec) -> Iterator[Violation]:
     """Violations across several fields of a spec, without a look at data or models."""
+    least = spec.requires.get(MEMORY)
+    if least is not None and not is_mib(least):
+        yield Violation("spec.requires", f"{MEMORY} must be a whole number of MiB, not {least!r}")
     steps = spec.stages.total_steps
     if steps > MAX_STEPS:
         yield Violation("spec.stages", f"make {steps} steps in all; the maximum is {MAX_STEPS}")

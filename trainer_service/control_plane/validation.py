@@ -33,7 +33,7 @@ def validate_objective(
     cache_dir: Path | None = None,
     uploads: UploadReader | None = None,
     open_run: OpenRun = no_runs,
-    most_devices: int = 1,
+    most_devices: int | None = 1,
     warn: Callable[[str], None] = lambda text: None,
 ) -> str:
     """Validates everything that a spec refers to, without reading weights.
@@ -48,7 +48,7 @@ def validate_objective(
         cache_dir: Cache folder of dequantised models.
         uploads: Reads uploaded data files; None: there are none.
         open_run: Opens the files of another run, to start from.
-        most_devices: Devices that a run may have.
+        most_devices: Devices that a run may have; None: others decide about that.
         warn: Called with each warning for the caller.
 
     Returns:
@@ -136,11 +136,11 @@ def _optimizer(spec: RunSpec, kind: ObjectiveKind) -> Iterator[Violation]:
         yield Violation("spec.optimizer.directions", f"must be at least {least} for {name}")
 
 
-def _devices(spec: RunSpec, kind: ObjectiveKind, most: int) -> Iterator[Violation]:
+def _devices(spec: RunSpec, kind: ObjectiveKind, most: int | None) -> Iterator[Violation]:
     if spec.devices > 1 and not (kind.uses_task and kind.takes_steps):
         why = f"must be 1: {kind.name} has no steps on rows, which several devices could share"
         yield Violation("spec.devices", why)
-    elif spec.devices > most:
+    elif most is not None and spec.devices > most:
         why = f"must be at most {most}, the devices or worker slots of this trainer for one run"
         yield Violation("spec.devices", why)
 

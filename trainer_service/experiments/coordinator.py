@@ -34,24 +34,25 @@ class Coordinator:
     Args:
         store: Store of experiments and runs.
         admit: Creates a run.
-        slots: Runs that this service executes at once.
         wake_scheduler: Tells the scheduler that runs were queued.
         owner_queue_limit: Maximum queued runs of one owner; None: no limit.
+        owner_run_limit: Maximum runs that one owner keeps; None: no limit.
     """
 
     def __init__(
         self,
         store: RunStore,
         admit: Admit,
-        slots: int,
         wake_scheduler: Callable[[], None],
         owner_queue_limit: int | None = None,
+        owner_run_limit: int | None = None,
     ) -> None:
         self._store = store
         self._admit = admit
-        self._slots = slots
+        self._slots = 1
         self._wake_scheduler = wake_scheduler
         self._owner_queue_limit = owner_queue_limit
+        self._owner_run_limit = owner_run_limit
         self._courses: dict[str, ExperimentRunner] = {}
         self._wake = asyncio.Event()
         self._is_swept = False
@@ -100,6 +101,8 @@ class Coordinator:
         running = self._store.running_experiments()
         for gone in set(self._courses) - set(running):
             del self._courses[gone]
+        if running:
+            self._slots = self._count_slots()
         queued = 0
         for experiment_id in running:
             try:
@@ -113,14 +116,26 @@ class Coordinator:
     def _runner(self, experiment_id: str) -> ExperimentRunner:
         if experiment_id not in self._courses:
             experiment = self._store.get_experiment(experiment_id)
-            parallel = experiment.spec.parallel or QUEUED_PER_SLOT * self._slots
+            limit = experiment.spec.parallel
             owner = OnBehalf(
-                experiment.owner, experiment.project, queue_limit=self._owner_queue_limit
+                experiment.owner,
+                experiment.project,
+                queue_limit=self._owner_queue_limit,
+                run_limit=self._owner_run_limit,
             )
             self._courses[experiment_id] = ExperimentRunner(
-                self._store.seen_by(owner), experiment, self._admit, parallel
+                self._store.seen_by(owner),
+                experiment,
+                self._admit,
+                lambda: limit or QUEUED_PER_SLOT * self._slots,
             )
         return self._courses[experiment_id]
+
+    def _count_slots(self) -> int:
+        """Runs that all agents of the store execute at once; at least one, which may wait for an
+        agent."""
+        taking = [one for one in self._store.list_workers() if one.is_alive()]
+        return max(sum(one.slots for one in taking if not one.is_draining), 1)
 
     def _sweep(self) -> None:
         """Cancels runs left over from experiments that ended just before a service crashed."""

@@ -59,11 +59,11 @@ class ExperimentRunner:
         store: Store of the experiment and its runs, as the experiment's owner sees it.
         experiment: The stored experiment, in state RUNNING.
         admit: Creates a run; see `trainer_service.control_plane.run_creation.RunCreation`.
-        parallel: Maximum runs that are queued or running at once.
+        parallel: Returns the maximum of runs that are queued or running at once.
     """
 
     def __init__(
-        self, store: RunStore, experiment: Experiment, admit: Admit, parallel: int
+        self, store: RunStore, experiment: Experiment, admit: Admit, parallel: Callable[[], int]
     ) -> None:
         self._store = store
         self._id = experiment.experiment_id
@@ -125,10 +125,10 @@ class ExperimentRunner:
         elif ahead.first is None and not active and there < planned(self._spec, phase):
             ahead = _UpcomingRuns(self._places(phase, 0))  # some were deleted: create them again
         self._following[phase] = ahead
-        queued = 0
+        queued, parallel = 0, self._parallel()
         try:
             for _ in range(MOST_AT_ONCE):
-                if active >= self._parallel or ahead.first is None:
+                if active >= parallel or ahead.first is None:
                     break
                 place = ahead.first
                 spec = self._expansion.run_spec(place)
@@ -136,9 +136,9 @@ class ExperimentRunner:
                 ahead.drop()
                 active += not run.state.is_final
                 queued += is_new
-        except ResourceExhausted:  # the queue is full; retried in a later step
+        except ResourceExhausted as error:  # the queue is full, say; retried in a later step
             self._refused, self._waits = counts, _PATIENCE
-            log.info("experiment_waits", experiment_id=self._id)
+            log.info("experiment_waits", experiment_id=self._id, reason=error.reason)
         if queued and self._store.get_experiment(self._id).state is not ExperimentState.RUNNING:
             cancel_runs(self._store, self._id)  # the experiment ended meanwhile
         return queued

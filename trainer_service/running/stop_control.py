@@ -1,7 +1,8 @@
 """Stops a run on request: finish, pause or cancel, a lost lease, or the exit of the parent process.
 
-A side thread polls the store and sets a flag. The run's thread checks the flag at every step
-boundary, where its state is consistent, and is stopped there by an exception.
+The agent tells what is wanted, or a side thread polls the store; this sets a flag. The run's thread
+checks the flag at every step boundary, where its state is consistent, and is stopped there by an
+exception.
 """
 
 from __future__ import annotations
@@ -24,11 +25,13 @@ from run_store.protocols import Lease, RunWriter
 log = structlog.get_logger(__name__)
 
 POLL_SECONDS = 0.2
-"""Interval at which the desired state is read."""
+"""Interval at which the desired state is read if no agent tells it."""
 HEARTBEAT_SECONDS = 2.0
 """Interval at which the lease is renewed."""
 LEASE = timedelta(seconds=15)
-"""Duration of a lease: a worker that sends no heartbeat for so long loses its run."""
+"""Duration of a lease: a run for which it is not renewed in this time is taken up by others."""
+AGENT_SILENCE = 6.0
+"""Seconds without a word of the agent after which a worker renews its lease itself."""
 
 
 MODEL_AWAY = "TUNED_MODEL_AWAY"
@@ -204,7 +207,8 @@ _WANTED = {
 
 
 class RunMonitor:
-    """The side thread: polls the desired state, renews the lease, and watches the parent process.
+    """The side thread: watches the parent process and, unless an agent does so, polls the desired
+    state and renews the lease.
 
     Args:
         store: The run store.
@@ -212,6 +216,8 @@ class RunMonitor:
         stopper: Receives the stop requests.
         parent: Process id of the parent, whose exit stops the run; 0: no parent is watched. It is
             passed in because `os.getppid` returns another process if the parent has exited already.
+        silence: Seconds from the start, and from each word of the agent (`hear`), in which the
+            agent renews the lease and passes on what is wanted; 0: there is no agent.
         on_lost: Called if the lease is lost and the run's thread did not end within `patience`;
             a worker exits its process here.
         patience: Seconds; also the maximum time that leaving the block waits for the thread.
@@ -224,6 +230,7 @@ class RunMonitor:
         stopper: StopRequest,
         *,
         parent: int = 0,
+        silence: float = 0.0,
         on_lost: Callable[[], None] = lambda: None,
         patience: float = 5.0,
     ) -> None:
@@ -231,6 +238,8 @@ class RunMonitor:
         self._lease = lease
         self._stopper = stopper
         self._parent = parent
+        self._silence = silence
+        self._heard_at = self._beaten_at = time.monotonic()
         self._on_lost = on_lost
         self._patience = patience
         self._closed = threading.Event()
@@ -244,19 +253,22 @@ class RunMonitor:
         self._closed.set()
         self._thread.join(self._patience)
 
+    def hear(self, desired: DesiredState) -> None:
+        """Takes a word of the agent, which holds the lease. Called from any thread."""
+        self._heard_at = time.monotonic()
+        if desired in _WANTED:
+            self._stopper.request(_WANTED[desired])
+
     def _watch(self) -> None:
-        beaten = time.monotonic()
         while not self._closed.wait(POLL_SECONDS):
             if self._parent and os.getppid() != self._parent:
                 self._stopper.request(StopKind.INTERRUPT)
             if self._stopper.kind is not None:
                 self._stopper.request(self._stopper.kind)
+            if time.monotonic() - self._heard_at < self._silence:
+                continue
             try:
-                if time.monotonic() - beaten >= HEARTBEAT_SECONDS:
-                    desired = self._store.heartbeat(self._lease.run_id, self._lease.attempt, LEASE)
-                    beaten = time.monotonic()
-                else:
-                    desired = self._store.desired(self._lease.run_id)
+                desired = self._ask()
             except (Conflict, NotFound) as error:
                 self._lost(error.message)
                 return
@@ -265,6 +277,14 @@ class RunMonitor:
                 continue
             if desired in _WANTED:
                 self._stopper.request(_WANTED[desired])
+
+    def _ask(self) -> DesiredState:
+        """Asks the store what is wanted, and renews the lease if it is time."""
+        if time.monotonic() - self._beaten_at < HEARTBEAT_SECONDS:
+            return self._store.desired(self._lease.run_id)
+        desired = self._store.heartbeat(self._lease.run_id, self._lease.attempt, LEASE)
+        self._beaten_at = time.monotonic()
+        return desired
 
     def _lost(self, why: str) -> None:
         log.error("lease_lost", run_id=self._lease.run_id, error=why)

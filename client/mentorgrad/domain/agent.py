@@ -2,21 +2,20 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Iterator, Mapping
 from dataclasses import dataclass, field
 from datetime import UTC, datetime, timedelta
 from typing import Protocol
 
 from mentorgrad.domain.pages import Page
+from mentorgrad.domain.run import Run
+from mentorgrad.domain.spec import ANY_DEVICE, CONTROLS, DEVICE, MEMORY, RunSpec
 
 SILENT = timedelta(seconds=15)
 """An agent that has not reported for so long is taken for dead."""
 
-DEVICE = "device"
-"""Key of `RunSpec.requires` for the kind of device: ``cpu`` or ``cuda``."""
-
-ANY_DEVICE = "any"
-"""Value of `DEVICE` with which a run may go on with another kind of device."""
+_MOST_NAMED = 8
+"""Agents whose reasons are told, if there are many."""
 
 
 @dataclass(frozen=True)
@@ -49,6 +48,18 @@ class Agent:
     """When it started, UTC."""
     seen_at: datetime | None = None
     """When it reported last, UTC. It reports every two seconds."""
+    memory_mib: int = 0
+    """Memory of its smallest device, in MiB: of the GPU, or of the host for the CPU. 0: unknown."""
+
+    @property
+    def device(self) -> str:
+        """Kind of its devices, ``cpu`` or ``cuda``; empty: it has none."""
+        return self.devices[0].partition(":")[0] if self.devices else ""
+
+    @property
+    def most_devices(self) -> int:
+        """Devices that one run may have: different GPUs, or slots of the CPU."""
+        return self.slots if self.device == "cpu" else min(len(self.devices), self.slots)
 
     def is_alive(self, now: datetime | None = None) -> bool:
         """Whether it has reported within the last 15 seconds.
@@ -69,49 +80,74 @@ class AgentList(Page[Agent]):
     """Empty: there is one page."""
 
 
-def missing_labels(
-    requires: Mapping[str, str], labels: Mapping[str, str], device: str
-) -> list[tuple[str, str]]:
-    """What an agent does not have of what a spec requires.
+def is_mib(text: str) -> bool:
+    """Whether a value of `MEMORY` is a whole number of MiB."""
+    return text.isascii() and text.isdigit() and len(text) <= 12
+
+
+def unmet(spec: RunSpec, agent: Agent) -> Iterator[str]:
+    """What a run asks for and an agent does not have, by what the agent reports. Whether its data
+    and models are there, only the agent knows: see `Agent.refused`.
 
     Args:
-        requires: `RunSpec.requires`.
-        labels: The agent's labels.
-        device: Kind of its devices, ``cpu`` or ``cuda``.
-
-    Returns:
-        Pairs of key and value.
+        spec: The run's spec.
+        agent: The agent. A trainer executes runs of all mentors: it has checked them.
     """
-    has = {**labels, DEVICE: device}
-    wanted = [pair for pair in requires.items() if pair != (DEVICE, ANY_DEVICE)]
-    return [(key, value) for key, value in wanted if has.get(key) != value]
+    if not agent.slots:
+        yield "executes no runs"
+        return
+    has = {**agent.labels, DEVICE: agent.device, MEMORY: str(agent.memory_mib or "unknown")}
+    for key, value in spec.requires.items():
+        if key == MEMORY:
+            is_met = is_mib(value) and agent.memory_mib >= int(value)
+        else:
+            is_met = has.get(key) == value or (key, value) == (DEVICE, ANY_DEVICE)
+        if not is_met:
+            yield f"requires {key} = {value}; this worker has {has.get(key, 'none')}"
+    if spec.devices > agent.most_devices:
+        yield f"needs {spec.devices} devices; this worker has {agent.most_devices} for one run"
+    name = spec.mentor.name
+    if agent.service == "worker" and name not in (*CONTROLS, *agent.mentors):
+        yield f"needs the mentor {name}, which this worker does not know"
 
 
-def no_agent_with(requires: Mapping[str, str], agents: AgentList) -> str:
-    """A warning if no agent that reports has what a spec requires; else empty."""
-    for agent in agents:
-        device = agent.devices[0].partition(":")[0] if agent.devices else ""
-        if agent.is_alive() and not missing_labels(requires, agent.labels, device):
-            return ""
-    wanted = ", ".join(f"{key} = {value}" for key, value in requires.items())
-    return f"the run waits: it requires {wanted}, which no worker has at present"
+def no_agent_for(spec: RunSpec, agents: AgentList) -> str:
+    """A warning if no agent that reports has what a run asks for; else empty."""
+    why = _why_nobody({agent.name: next(unmet(spec, agent), "") for agent in _taking(agents)})
+    return f"the run waits: {why}" if why else ""
 
 
-def why_waiting(run_id: str, agents: AgentList, now: datetime | None = None) -> str:
-    """Why a waiting run is not executed: no agent reports, or all refuse it; empty: it has to wait
-    for its turn.
+def why_waiting(run: Run, agents: AgentList, now: datetime | None = None) -> str:
+    """Why a waiting run is not executed: no agent reports, or none can execute it; empty: it has
+    to wait for its turn.
 
     Args:
-        run_id: The run.
+        run: The run.
         agents: All agents.
         now: Present time; None: that of this machine's clock.
     """
-    alive = [agent for agent in agents if agent.is_alive(now) and not agent.is_draining]
-    if not alive:
+    return _why_nobody(
+        {
+            agent.name: agent.refused.get(run.run_id) or next(unmet(run.spec, agent), "")
+            for agent in _taking(agents, now)
+        }
+    )
+
+
+def _taking(agents: AgentList, now: datetime | None = None) -> list[Agent]:
+    """The agents that take runs."""
+    return [one for one in agents if one.is_alive(now) and one.slots and not one.is_draining]
+
+
+def _why_nobody(reasons: Mapping[str, str]) -> str:
+    """The reasons of all agents, by name; empty if one has none."""
+    if not reasons:
         return "no worker reports"
-    if all(run_id in agent.refused for agent in alive):
-        return "; ".join(f"{agent.name}: {agent.refused[run_id]}" for agent in alive)
-    return ""
+    if not all(reasons.values()):
+        return ""
+    told = [f"{name}: {why}" for name, why in reasons.items()]
+    more = len(told) - _MOST_NAMED
+    return "; ".join(told[:_MOST_NAMED] + ([f"and {more} more"] if more > 0 else []))
 
 
 class AgentReader(Protocol):

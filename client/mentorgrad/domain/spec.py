@@ -27,6 +27,15 @@ from mentorgrad.domain.objective import (
 from mentorgrad.errors import Violation
 from mentorgrad.schema import NAME_PATTERN, ByName, Validated, bounded
 
+DEVICE = "device"
+"""Key of `RunSpec.requires` for the kind of device: ``cpu`` or ``cuda``."""
+
+ANY_DEVICE = "any"
+"""Value of `DEVICE` with which a run may go on with another kind of device."""
+
+MEMORY = "memory_mib"
+"""Key of `RunSpec.requires` for the least memory of a device, in MiB."""
+
 RANDOM_SETTINGS = "random_settings"
 """The control that proposes settings of gradient steps."""
 
@@ -452,6 +461,7 @@ class RunSpec:
     requires: Mapping[str, str] = bounded(factory=dict, max_length=16)
     """Labels that the worker must have, such as ``gpu``: ``h200``; others leave the run to it. The
     key ``device`` asks for a kind of device, ``cpu`` or ``cuda``; with ``any``, the run may go on
-    on another kind than it began on, and then its result depends on when."""
+    on another kind than it began on, and then its result depends on when. The key ``memory_mib``
+    asks for a device with at least so much memory, in MiB."""
     webhooks: tuple[str, ...] = bounded((), max_length=16)
     """Names of the trainer's webhooks that are told when the run ends, pauses or is interrupted."""

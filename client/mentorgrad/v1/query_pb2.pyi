@@ -134,7 +134,7 @@ class AuditEntry(_message.Message):
     def __init__(self, time: _Optional[_Union[_timestamp_pb2.Timestamp, _Mapping]] = ..., owner: _Optional[str] = ..., project: _Optional[str] = ..., caller: _Optional[str] = ..., address: _Optional[str] = ..., action: _Optional[str] = ..., record_id: _Optional[str] = ..., outcome: _Optional[str] = ..., request_id: _Optional[str] = ..., call_id: _Optional[str] = ..., count: _Optional[int] = ...) -> None: ...
 
 class Agent(_message.Message):
-    __slots__ = ("name", "service", "host", "version", "devices", "slots", "labels", "mentors", "run_ids", "refused", "is_draining", "started_at", "seen_at")
+    __slots__ = ("name", "service", "host", "version", "devices", "slots", "labels", "mentors", "run_ids", "refused", "is_draining", "started_at", "seen_at", "memory_mib")
     class LabelsEntry(_message.Message):
         __slots__ = ("key", "value")
         KEY_FIELD_NUMBER: _ClassVar[int]
@@ -162,6 +162,7 @@ class Agent(_message.Message):
     IS_DRAINING_FIELD_NUMBER: _ClassVar[int]
     STARTED_AT_FIELD_NUMBER: _ClassVar[int]
     SEEN_AT_FIELD_NUMBER: _ClassVar[int]
+    MEMORY_MIB_FIELD_NUMBER: _ClassVar[int]
     name: str
     service: str
     host: str
@@ -175,7 +176,8 @@ class Agent(_message.Message):
     is_draining: bool
     started_at: _timestamp_pb2.Timestamp
     seen_at: _timestamp_pb2.Timestamp
-    def __init__(self, name: _Optional[str] = ..., service: _Optional[str] = ..., host: _Optional[str] = ..., version: _Optional[str] = ..., devices: _Optional[_Iterable[str]] = ..., slots: _Optional[int] = ..., labels: _Optional[_Mapping[str, str]] = ..., mentors: _Optional[_Iterable[str]] = ..., run_ids: _Optional[_Iterable[str]] = ..., refused: _Optional[_Mapping[str, str]] = ..., is_draining: bool = ..., started_at: _Optional[_Union[_timestamp_pb2.Timestamp, _Mapping]] = ..., seen_at: _Optional[_Union[_timestamp_pb2.Timestamp, _Mapping]] = ...) -> None: ...
+    memory_mib: int
+    def __init__(self, name: _Optional[str] = ..., service: _Optional[str] = ..., host: _Optional[str] = ..., version: _Optional[str] = ..., devices: _Optional[_Iterable[str]] = ..., slots: _Optional[int] = ..., labels: _Optional[_Mapping[str, str]] = ..., mentors: _Optional[_Iterable[str]] = ..., run_ids: _Optional[_Iterable[str]] = ..., refused: _Optional[_Mapping[str, str]] = ..., is_draining: bool = ..., started_at: _Optional[_Union[_timestamp_pb2.Timestamp, _Mapping]] = ..., seen_at: _Optional[_Union[_timestamp_pb2.Timestamp, _Mapping]] = ..., memory_mib: _Optional[int] = ...) -> None: ...
 
 class AuditFilter(_message.Message):
     __slots__ = ("owner", "caller", "action", "record_id", "outcome", "recorded_after", "recorded_before")

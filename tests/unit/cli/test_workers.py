@@ -2,6 +2,7 @@ from __future__ import annotations
 
 import json
 from collections.abc import Callable
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
@@ -9,6 +10,7 @@ import pytest
 
 from mentorgrad.domain.agent import Agent
 from mentorgrad.domain.event import Created
+from mentorgrad.domain.spec import MentorChoice
 from run_store.open import open_store
 
 Invoke = Callable[..., Any]
@@ -24,16 +26,23 @@ def test_what_executes_the_runs_of_a_store_is_listed(invoke: Invoke, tmp_path: P
         return str(json.loads(shown.stdout)["waits"])
 
     assert waits() == "no worker reports"
-    gpu = Agent(name="gpu1", service="worker", slots=2, run_ids=("a", "b"), labels={"gpu": "h200"})
+    gpu = Agent(
+        name="gpu1",
+        service="worker",
+        devices=("cuda:0",),
+        slots=2,
+        run_ids=("a", "b"),
+        mentors=(MentorChoice().name,),
+    )
     store.report_agent(gpu, "p1")
     assert waits() == ""
-    store.report_agent(Agent(name="gpu1", refused={run_id: "needs the mentor small"}), "p1")
+    store.report_agent(replace(gpu, refused={run_id: "needs the mentor small"}), "p1")
     assert waits() == "gpu1: needs the mentor small"
     shown = invoke("runs", "show", run_id, "--store", url)
     assert "waits\tgpu1: needs the mentor small" in shown.stdout.splitlines()
     columns = "name,state,runs,refuses"
     result = invoke("workers", "list", "--store", url, "--columns", columns)
-    assert result.stdout.splitlines() == [columns.replace(",", "\t"), "gpu1\talive\t0 of 0\t1"]
+    assert result.stdout.splitlines() == [columns.replace(",", "\t"), "gpu1\talive\t0 of 2\t1"]
     store.close()
 
 

@@ -74,21 +74,31 @@ def test_a_slurm_job_starts_a_worker_and_shows_no_secret(tmp_path: Path) -> None
     assert submitted(0o640).returncode == 2
 
 
+def documents(name: str) -> dict[str, Any]:
+    """The documents of a file by kind."""
+    found = yaml.safe_load_all((ROOT / "deploy" / name).read_text())
+    return {document["kind"]: document for document in found}
+
+
 def keda() -> dict[str, Any]:
-    """The documents of the file by kind."""
-    documents = yaml.safe_load_all((ROOT / "deploy/keda/workers.yaml").read_text())
-    return {document["kind"]: document for document in documents}
+    return documents("keda/workers.yaml")
 
 
-def test_the_jobs_of_kubernetes_have_settings_that_there_are() -> None:
-    template = keda()["ScaledJob"]["spec"]["jobTargetRef"]["template"]["spec"]
-    (container,) = template["containers"]
-    found = settings_of([*container["command"], *container["args"]])
-    assert found.until_idle == 60
-    assert found.drain_seconds < template["terminationGracePeriodSeconds"]
-    for variable in container["env"]:
-        name = variable["name"].removeprefix("MENTORGRAD_WORKER_").lower()
-        assert name in WorkerSettings.model_fields
+def test_the_jobs_and_pods_of_kubernetes_have_settings_that_there_are() -> None:
+    job = keda()["ScaledJob"]["spec"]["jobTargetRef"]["template"]
+    pod = documents("kubernetes/workers/workers.yaml")["Deployment"]["spec"]["template"]
+    policy = documents("kubernetes/workers/network-policy.yaml")["NetworkPolicy"]
+    for template, until_idle in ((job, 60), (pod, None)):
+        assert template["metadata"]["labels"]["app.kubernetes.io/name"] == "worker"
+        spec = template["spec"]
+        (container,) = spec["containers"]
+        found = settings_of([*container["command"], *container["args"]])
+        assert found.until_idle == until_idle
+        assert found.drain_seconds < spec["terminationGracePeriodSeconds"]
+        for variable in container["env"]:
+            name = variable["name"].removeprefix("MENTORGRAD_WORKER_").lower()
+            assert name in WorkerSettings.model_fields
+    assert "worker" in str(policy["spec"]["ingress"])  # the last one: at the mentor
 
 
 @pytest.mark.slow

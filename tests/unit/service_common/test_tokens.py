@@ -222,11 +222,11 @@ def test_an_owner_has_several_tokens_and_one_project_each(file: Path) -> None:
 
 def test_a_token_has_limits_of_its_own(file: Path) -> None:
     record, _ = tokens.create(
-        file, "alice", [Scope.RUN], queue_limit=500, session_limit=3, call_rate=0.5
+        file, "alice", [Scope.RUN], queue_limit=500, session_limit=3, call_rate=0.5, run_limit=90
     )
     assert tokens.load(file) == (record,)
     assert (record.queue_limit, record.experiment_limit, record.session_limit) == (500, None, 3)
-    assert record.call_rate == 0.5
+    assert (record.call_rate, record.run_limit) == (0.5, 90)
 
 
 @pytest.mark.parametrize(

@@ -202,7 +202,7 @@ def _why_waiting(reader: RunReader, run: Run) -> str:
     if run.state not in (RunState.QUEUED, RunState.INTERRUPTED):
         return ""
     try:
-        return why_waiting(run.run_id, cast("AgentReader", reader).list_workers())
+        return why_waiting(run, cast("AgentReader", reader).list_workers())
     except Unsupported:  # an earlier version of the trainer
         return ""
 

@@ -58,6 +58,7 @@ _COLUMNS: dict[str, Callable[[Agent], str]] = {
     "runs": lambda agent: f"{len(agent.run_ids)} of {agent.slots}",
     "executes": lambda agent: " ".join(agent.run_ids),
     "devices": lambda agent: " ".join(agent.devices),
+    "memory": lambda agent: f"{agent.memory_mib} MiB" if agent.memory_mib else "",
     "labels": lambda agent: " ".join(f"{key}={value}" for key, value in agent.labels.items()),
     "refuses": lambda agent: str(len(agent.refused)),
     "seen": lambda agent: moment(agent.seen_at),
@@ -65,5 +66,5 @@ _COLUMNS: dict[str, Callable[[Agent], str]] = {
     "version": lambda agent: agent.version,
 }
 
-_SPARE = ("version", "host", "labels", "devices", "executes")
+_SPARE = ("version", "host", "memory", "labels", "devices", "executes")
 """Columns that a narrow terminal does without, the first one first."""

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import contextlib
-import os
 from collections.abc import Iterator, Sequence
 from pathlib import Path
 
@@ -13,6 +12,7 @@ from mentorgrad.cli.support.output_paths import output_folder
 from mentorgrad.cli.support.processes import Services, cores, divide_cores
 from mentorgrad.cli.support.service_flags import STORE_VARIABLE
 from mentorgrad.errors import InvalidInput
+from mentorgrad.host_memory import host_memory
 
 ANYWHERE = "127.0.0.1:0"
 """A free loopback port."""
@@ -49,7 +49,7 @@ def share_cores(total: int, has_mentor: bool, gib: float) -> tuple[int, int]:
 
 def memory_gib() -> float:
     """Memory of this machine, GiB."""
-    return os.sysconf("SC_PAGE_SIZE") * os.sysconf("SC_PHYS_PAGES") / 2**30
+    return host_memory() / 2**30
 
 
 def has_gpu() -> bool:

@@ -33,6 +33,8 @@ class Worker:
         self.devices = devices
         self.has_begun = False
         self.terminated = False
+        self.hangs = False
+        self.told: list[DesiredState] = []
         self._store = store
         self._end: asyncio.Future[int] = asyncio.get_running_loop().create_future()
 
@@ -52,6 +54,12 @@ class Worker:
 
     def alive(self) -> bool:
         return not self._end.done()
+
+    def is_silent(self) -> bool:
+        return self.hangs
+
+    def tell(self, desired: DesiredState) -> None:
+        self.told.append(desired)
 
     def terminate(self) -> None:
         self.terminated = True
@@ -169,7 +177,6 @@ async def test_a_run_on_several_devices_has_different_ones_and_the_queue_waits_f
 ) -> None:
     first, both, last = rig.create(), rig.create(2), rig.create()
     async with rig.scheduling("cuda:0", "cuda:1") as scheduler:
-        assert scheduler.most_devices == 2
         worker = await rig.worker(1)
         for _ in range(5):
             scheduler.wake()
@@ -188,11 +195,9 @@ async def test_slots_of_one_gpu_are_one_device_and_those_of_the_cpu_are_several(
     """What one run may have of them; a run that needs more is left to other services."""
     rig.create(2)
     small = rig.create()
-    async with rig.scheduling("cuda:0", per_device=2) as scheduler:
-        assert scheduler.most_devices == 1
+    async with rig.scheduling("cuda:0", per_device=2):
         assert (await rig.worker(1)).run_id == small
-    async with rig.scheduling("cpu", per_device=2) as scheduler:
-        assert scheduler.most_devices == 2
+    async with rig.scheduling("cpu", per_device=2):
         assert (await rig.worker(2)).devices == ("cpu", "cpu")
 
 
@@ -251,28 +256,17 @@ async def test_a_run_that_another_agent_claims_first_is_left_to_it(
         assert rig.store.get_run(contested).attempt == 1
 
 
-async def test_leases_are_renewed_until_the_worker_does_it(
-    rig: Rig, monkeypatch: pytest.MonkeyPatch
-) -> None:
-    run_id = rig.create()
-    beats: list[tuple[str, int]] = []
-    monkeypatch.setattr(
-        rig.store, "heartbeat", lambda run_id, attempt, lease: beats.append((run_id, attempt))
-    )
-    async with rig.scheduling() as scheduler:
-        worker = await rig.worker(1)
-        await rig.until(lambda: len(beats) > 2)
-        assert set(beats) == {(run_id, 1)}
-        worker.begin()
-        rig.create()  # what comes next is looked at after the beats of the same round
+async def test_runs_are_held_while_their_workers_live_and_do_not_hang(rig: Rig) -> None:
+    first, second = rig.create(), rig.create()
+    async with rig.scheduling("cuda:0", "cuda:1") as scheduler:
+        worker, other = await rig.worker(1), await rig.worker(2)
+        assert scheduler.held == {first: 1, second: 1}
+        scheduler.tell({first: DesiredState.PAUSE, "another's": DesiredState.CANCEL})
+        assert (worker.told, other.told) == ([DesiredState.PAUSE], [])
+        other.hangs = True
+        assert scheduler.held == {first: 1}
         worker.end(EXIT_OK, RunState.SUCCEEDED)
-        (await rig.worker(2)).begin()
-        scheduler.wake()
-        await asyncio.sleep(0.05)
-        seen = len(beats)
-        scheduler.wake()
-        await asyncio.sleep(0.05)
-        assert len(beats) == seen
+        assert scheduler.held == {}
 
 
 async def test_an_agent_for_some_runs_takes_no_more(rig: Rig) -> None:
@@ -310,32 +304,22 @@ async def test_a_stale_worker_cannot_interrupt_its_successors_run(rig: Rig) -> N
 async def test_a_run_whose_lease_ran_out_is_taken_up(rig: Rig) -> None:
     run_id = rig.create()
     rig.store.claim(run_id, "a service that is gone", timedelta(0))
-    async with rig.scheduling():
+    async with rig.scheduling() as scheduler:
+        await scheduler.bury()
         worker = await rig.worker(1)
         assert worker.run_id == run_id
         assert rig.interruptions(run_id) == [f"{DIED}: its lease expired"]
 
 
-async def test_after_the_store_was_away_workers_get_time_to_prolong_their_leases(
-    rig: Rig, monkeypatch: pytest.MonkeyPatch
-) -> None:
+async def test_two_agents_that_bury_at_once_bury_once(rig: Rig) -> None:
     run_id = rig.create()
-    rig.store.claim(run_id, "another service's", timedelta(0))
-    asked: list[int] = []
-    expired = rig.store.expired
-
-    def away_at_first(*_: object) -> Any:
-        asked.append(1)
-        if len(asked) == 1:
-            raise Unavailable("restarting")
-        return expired()
-
-    monkeypatch.setattr(rig.store, "expired", away_at_first)
-    monkeypatch.setattr(module, "SPARE_SECONDS", 0.2)
-    async with rig.scheduling():
-        await rig.until(lambda: len(asked) > 4)
-        assert not rig.interruptions(run_id)
-        await rig.until(lambda: bool(rig.interruptions(run_id)))
+    rig.store.claim(run_id, "a service that is gone", timedelta(0))
+    two = [
+        Scheduler(rig.store, rig.executor, ["cpu"], per_device=1, max_restarts=0) for _ in range(2)
+    ]
+    await asyncio.gather(*(scheduler.bury() for scheduler in two))
+    assert rig.interruptions(run_id) == [f"{DIED}: its lease expired"]
+    assert rig.state(run_id) is RunState.FAILED  # it has died once, not twice
 
 
 @pytest.mark.parametrize(
@@ -478,3 +462,12 @@ async def test_a_store_that_workers_cannot_reach_fails_no_run(
             (await rig.worker(number)).end(EXIT_STORE)
         (await rig.worker(6)).begin()
         assert rig.state(run_id) is RunState.RUNNING
+
+
+async def test_an_agent_without_slots_leaves_all_runs_to_others(rig: Rig) -> None:
+    run_id = rig.create()
+    async with rig.scheduling("cpu", per_device=0) as scheduler:
+        for _ in range(3):
+            scheduler.wake()
+            await asyncio.sleep(0.01)
+    assert rig.state(run_id) is RunState.QUEUED

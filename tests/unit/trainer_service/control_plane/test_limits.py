@@ -11,6 +11,7 @@ from typing import Any, cast
 
 import pytest
 
+from mentorgrad.domain.agent import Agent
 from mentorgrad.domain.spec import RunSpec
 from mentorgrad.errors import InvalidInput, ResourceExhausted
 from mentorgrad.responses import TrainerInfo
@@ -50,7 +51,7 @@ class Slow:
 def servicer(slow: Slow) -> TrainerServicer:
     store, mentors = cast(RunStore, slow), cast(MentorRegistry, None)
     importer = Importer(IMPORT_BYTES, 10)
-    creation = RunCreation(mentors, slow, lambda: None, 1)
+    creation = RunCreation(mentors, slow, lambda: None, 1, Agent(devices=("cpu",), slots=1))
     uploads = Uploads(store, IMPORT_BYTES, timedelta(days=1))
     offered = TrainerInfo()
 

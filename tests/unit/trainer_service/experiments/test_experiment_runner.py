@@ -10,6 +10,7 @@ from typing import Any, cast
 
 import pytest
 
+from mentorgrad.domain.agent import Agent
 from mentorgrad.domain.event import Created
 from mentorgrad.domain.experiment import Arm, ExperimentSpec, ExperimentState, Tuning
 from mentorgrad.domain.objective import Function
@@ -57,7 +58,7 @@ class Rig:
         self.checked: list[RunSpec] = []
         self.wrong: MentorgradError | None = None
         mentors = cast(MentorRegistry, None)
-        creation = RunCreation(mentors, self._check, lambda: None, queue_limit)
+        creation = RunCreation(mentors, self._check, lambda: None, queue_limit, Agent())
         self.submission = creation.submit
 
     def _check(self, spec: RunSpec, *, store: Any, warn: Any = None) -> str:
@@ -71,7 +72,7 @@ class Rig:
 
     def runner(self, name: str, parallel: int = 4) -> ExperimentRunner:
         return ExperimentRunner(
-            self.store, self.store.get_experiment(name), self.submission, parallel
+            self.store, self.store.get_experiment(name), self.submission, lambda: parallel
         )
 
     def state(self, name: str) -> ExperimentState:
@@ -317,7 +318,7 @@ def test_keys_and_labels_of_other_runs_count_for_nothing(rig: Rig) -> None:
 def test_its_runs_belong_to_its_owner(rig: Rig) -> None:
     alice = rig.store.seen_by(OnBehalf("alice", "vision"))
     name = alice.create_experiment(SPEC)[0].experiment_id
-    Coordinator(rig.store, rig.submission, 2, lambda: None)._advance_all()
+    Coordinator(rig.store, rig.submission, lambda: None)._advance_all()
     found = rig.runs(name)
     assert found
     assert {(run.owner, run.project) for run in found} == {("alice", "vision")}
@@ -334,7 +335,9 @@ def test_a_cancel_in_the_middle_of_a_step_leaves_no_run_queued(rig: Rig) -> None
             cancel_runs(rig.store, name)
         return made
 
-    ExperimentRunner(rig.store, rig.store.get_experiment(name), cancelled_meanwhile, 4).advance()
+    ExperimentRunner(
+        rig.store, rig.store.get_experiment(name), cancelled_meanwhile, lambda: 4
+    ).advance()
     assert [run.state for run in rig.runs(name)] == [RunState.CANCELLED] * 4
 
 
@@ -421,7 +424,7 @@ def _quick(monkeypatch: pytest.MonkeyPatch) -> None:
 async def test_the_coordinator_drives_all_experiments_and_wakes_the_scheduler(rig: Rig) -> None:
     names = [rig.begin(SPEC), rig.begin(dataclasses.replace(TUNED, parallel=1))]
     woken: list[bool] = []
-    coordinator = Coordinator(rig.store, rig.submission, 2, lambda: woken.append(True))
+    coordinator = Coordinator(rig.store, rig.submission, lambda: woken.append(True))
     coordinator.start()
     await coordinated(rig, names[0], by_rate)
     names.append(rig.begin(SPEC))
@@ -432,6 +435,20 @@ async def test_the_coordinator_drives_all_experiments_and_wakes_the_scheduler(ri
     assert woken
     await coordinator.close()
     await coordinator.close()
+
+
+def test_an_experiment_feeds_the_slots_of_all_agents(rig: Rig) -> None:
+    name = rig.begin(SPEC)
+    coordinator = Coordinator(rig.store, rig.submission, lambda: None)
+    assert coordinator._advance_all() == 2  # wait for an agent
+    for number, agent in enumerate(
+        (Agent("trainer"), Agent("gpu1", slots=1), Agent("gpu2", slots=1, is_draining=True))
+    ):
+        rig.store.report_agent(agent, str(number))
+    assert coordinator._advance_all() == 0
+    rig.store.report_agent(Agent("gpu3", slots=1), "3")
+    assert coordinator._advance_all() == 2
+    assert len(rig.runs(name)) == 4
 
 
 @pytest.mark.usefixtures("_quick")
@@ -448,7 +465,7 @@ async def test_a_failing_store_does_not_end_the_coordinator(
         return well_running()
 
     monkeypatch.setattr(rig.store, "running_experiments", failing)
-    coordinator = Coordinator(rig.store, rig.submission, 2, lambda: None)
+    coordinator = Coordinator(rig.store, rig.submission, lambda: None)
     coordinator.start()
     await coordinated(rig, name)
     await coordinator.close()
@@ -460,7 +477,7 @@ async def test_what_a_dead_service_left_of_ended_experiments_is_cancelled(rig: R
     name = rig.begin(SPEC)
     rig.runner(name).advance()
     rig.store.set_experiment_state(name, ExperimentState.CANCELLED)
-    coordinator = Coordinator(rig.store, rig.submission, 2, lambda: None)
+    coordinator = Coordinator(rig.store, rig.submission, lambda: None)
     coordinator.start()
     for _ in range(400):
         if all(run.state is RunState.CANCELLED for run in rig.runs(name)):

@@ -324,6 +324,38 @@ def test_a_service_that_died_before_the_run_began_is_missed(store: Flaky) -> Non
 
 
 @pytest.mark.usefixtures("_quick")
+def test_while_the_agent_speaks_the_store_is_asked_nothing(
+    store: Flaky, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    lease, stopper, asked = begin(store), StopRequest(), threading.Event()
+
+    def ask(*_: object) -> DesiredState:
+        asked.set()
+        return DesiredState.RUN
+
+    monkeypatch.setattr(store, "desired", ask)
+    monkeypatch.setattr(store, "heartbeat", ask)
+    heard, calls = threading.Event(), []
+
+    def stop() -> None:  # the side thread repeats it, so that it has gone round
+        calls.append(1)
+        if len(calls) > 3:
+            heard.set()
+
+    stopper.on_stop(stop)
+    with RunMonitor(store, lease, stopper, silence=600.0) as monitor:
+        monitor.hear(DesiredState.RUN)
+        assert stopper.kind is None
+        monitor.hear(DesiredState.PAUSE)
+        assert stopper.kind is StopKind.PAUSE
+        assert heard.wait(120)
+    assert not asked.is_set()
+    with RunMonitor(store, lease, StopRequest(), silence=0.02) as monitor:
+        monitor.hear(DesiredState.RUN)
+        assert asked.wait(120)
+
+
+@pytest.mark.usefixtures("_quick")
 def test_a_lost_lease_stops_the_run_and_then_the_process(store: Flaky) -> None:
     lease, stopper, ended = begin(store), StopRequest(), threading.Event()
     with RunMonitor(store, lease, stopper, on_lost=ended.set, patience=0.01):
