@@ -71,6 +71,7 @@ class Api:
         reads = self._reads
         answers: dict[str, Callable[[Request], Awaitable[bytes]]] = {
             "/house": lambda _: reads.house(self._logins is not None),
+            "/house/work": lambda _: reads.work(),
             "/runs": lambda asked: reads.runs(requests.of_runs(asked.query_params)),
             "/runs/{run_id}": lambda asked: reads.run(_run(asked)),
             "/runs/{run_id}/events": lambda asked: reads.events(

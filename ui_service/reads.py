@@ -13,6 +13,7 @@ from mentorgrad.errors import InvalidInput, MentorgradError
 from mentorgrad.installed import OURS, installed_version
 from ui_service import messages
 from ui_service.experiment_reports import ExperimentReports
+from ui_service.house_work import HouseWork
 from ui_service.parameter_paths import ParameterPaths
 from ui_service.positions import MAX_RUNS
 from ui_service.recorded_events import RecordedEvents
@@ -34,6 +35,7 @@ class Reads:
         self._trainer, self._server, self._recorded = trainer, server, recorded
         self._shared: SharedReads[bytes] = SharedReads()
         self._reports = ExperimentReports(trainer)
+        self._work = HouseWork(trainer)
         self._paths = ParameterPaths(trainer)
 
     async def house(self, login: bool) -> bytes:
@@ -56,6 +58,10 @@ class Reads:
             return messages.encoded(found | {"answers": True, "trainer": trainer})
 
         return await self._shared.get("house", read)
+
+    async def work(self) -> bytes:
+        """Who executes runs, which wait and why, and how many end."""
+        return await self._work.read()
 
     async def runs(self, request: RunsRequest) -> bytes:
         """A page of runs."""

@@ -4,12 +4,14 @@ from __future__ import annotations
 
 import asyncio
 from contextlib import AsyncExitStack, closing
+from datetime import UTC, datetime
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 import pytest
 
 from mentorgrad.async_client import AsyncClient
+from mentorgrad.domain.agent import Agent
 from mentorgrad.domain.experiment import Arm, ExperimentSpec
 from mentorgrad.domain.objective import Function
 from mentorgrad.domain.run import Run
@@ -75,12 +77,14 @@ async def test_axe_finds_nothing_serious(browser: Browser, scheme: Any, width: i
         store = stack.enter_context(closing(TemporaryRunStore()))
         _, trainer = await stack.enter_async_context(served(store))
         experiment = await ended_experiment(store, trainer)
+        store.report_agent(Agent("gpu1", "worker", seen_at=datetime.now(UTC)), "it")
         done, queued = store.import_run(toy_log()).run_id, queue_run(store)
         addresses = {f"/runs/{done}?tab={part}": "h1 + .state-succeeded" for part in PARTS}
         addresses |= {
             "/": "tbody a",
             "/experiments": "tbody a",
             f"/experiments/{experiment}": "main h2",
+            "/house": "[aria-label=Queue] td",
             f"/compare?run={done}&run={queued}": "[aria-label='Differences of the specs'] td",
             "/nonesuch": ".problem",
         }

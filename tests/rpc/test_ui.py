@@ -139,6 +139,11 @@ async def test_what_is_recorded_is_shown(store: TemporaryRunStore, folder: Path)
             return response.json()
 
         assert (await asked("/house"))["trainer"]["tasks"] == ["tickets"]
+        work = await asked("/house/work")
+        assert (work["agents"], work["waiting"]) == ([], [])
+        assert (
+            work["ended"]["hours"][-1]["succeeded"] + work["ended"]["hours"][-2]["succeeded"] == 1
+        )
         (listed,) = (await asked("/runs?state=succeeded"))["runs"]
         run = await asked(f"/runs/{run_id}")
         assert run["run"] == listed

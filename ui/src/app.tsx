@@ -8,6 +8,7 @@ import type { House } from "./data/messages";
 import { ComparePage } from "./pages/compare";
 import { ExperimentPage } from "./pages/experiment";
 import { ExperimentsPage } from "./pages/experiments";
+import { HousePage } from "./pages/house";
 import { LoginPage } from "./pages/login";
 import { RunPage } from "./pages/run";
 import { RunsPage } from "./pages/runs";
@@ -77,6 +78,7 @@ function Content({ house }: { house: House | undefined }) {
   if (view.page === "experiment")
     return <ExperimentPage key={view.experimentId} experimentId={view.experimentId} />;
   if (view.page === "compare") return <ComparePage query={query} />;
+  if (view.page === "house") return <HousePage house={house} />;
   return (
     <p class="problem" role="alert">
       <b>Not found.</b> There is no such view. <Link to="/">All runs</Link>
@@ -109,6 +111,9 @@ function Header({ house, isLoggedIn }: { house: House | undefined; isLoggedIn: b
         </Link>
         <Link to="/compare" current={page === "compare" ? "page" : undefined}>
           Compare
+        </Link>
+        <Link to="/house" current={page === "house" ? "page" : undefined}>
+          House
         </Link>
       </nav>
       <div class="top-end">

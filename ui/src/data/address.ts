@@ -6,16 +6,18 @@ export type View =
   | { page: "experiments" }
   | { page: "experiment"; experimentId: string }
   | { page: "compare" }
+  | { page: "house" }
   | { page: "none" };
+
+const LISTS = ["runs", "experiments", "compare", "house"] as const;
 
 /** The view of a path. */
 export function viewOf(path: string): View {
   const [folder = "runs", name, ...more] = path.split("/").filter(Boolean);
   if (more.length > 0) return { page: "none" };
   if (name === undefined) {
-    if (folder === "runs" || folder === "experiments" || folder === "compare")
-      return { page: folder };
-    return { page: "none" };
+    const page = LISTS.find((known) => known === folder);
+    return { page: page ?? "none" };
   }
   try {
     const id = decodeURIComponent(name);

@@ -1,6 +1,15 @@
 /** Reads of the page's service. */
 
-import type { Artifact, Difference, Failure, House, Point, Run, RunEvent } from "./messages";
+import type {
+  Artifact,
+  Difference,
+  Failure,
+  House,
+  HouseWork,
+  Point,
+  Run,
+  RunEvent,
+} from "./messages";
 import type { Experiment, PathView, ReportView } from "./report";
 
 /** A request that the service refused, or that did not reach it. */
@@ -58,6 +67,9 @@ async function read<T>(path: string, signal?: AbortSignal): Promise<T> {
 const at = (runId: string) => `/runs/${encodeURIComponent(runId)}`;
 
 export const house = (signal?: AbortSignal) => read<House>("/house", signal);
+
+/** Who executes runs, which wait and why, and how many end. */
+export const houseWork = (signal?: AbortSignal) => read<HouseWork>("/house/work", signal);
 
 export const runs = (query: URLSearchParams, signal?: AbortSignal) =>
   read<{ runs: Run[]; nextPageToken: string }>(`/runs?${query}`, signal);

@@ -197,13 +197,70 @@ export interface Point {
   words: string;
 }
 
+/** What a trainer offers. */
+export interface Trainer {
+  version?: string;
+  devices?: string[];
+  objectives?: string[];
+  functions?: string[];
+  tasks?: string[];
+  optimizers?: string[];
+  mentors?: MentorEntry[];
+  workerSlots?: Int;
+  queuedRuns?: Int;
+  queueLimit?: Int;
+  tunedModels?: string[];
+  uploadLimitBytes?: Int;
+}
+
+export interface MentorEntry {
+  name?: string;
+  available?: boolean;
+  model?: string;
+}
+
 export interface House {
   server: string;
   answers: boolean;
   login: boolean;
   version: string;
-  trainer: null | { version?: string; workerSlots?: Int; queuedRuns?: Int; devices?: string[] };
+  trainer: Trainer | null;
   error?: Failure;
+}
+
+export interface Agent {
+  name?: string;
+  service?: string;
+  host?: string;
+  version?: string;
+  devices?: string[];
+  slots?: Int;
+  labels?: { [name: string]: string };
+  mentors?: string[];
+  runIds?: string[];
+  isDraining?: boolean;
+  startedAt?: string;
+  seenAt?: string;
+  /** Whether it has reported lately; of the page's own API. */
+  isAlive: boolean;
+}
+
+/** What the house is busy with, in the page's own API. */
+export interface HouseWork {
+  /** Null: the trainer is of a version that lists none. */
+  agents: Agent[] | null;
+  running: Run[];
+  /** With why nobody executes a run; empty: it has to wait for its turn. */
+  waiting: (Run & { waits: string })[];
+  ended: { hours: EndedHour[]; isPartial: boolean };
+}
+
+/** How many runs ended in an hour. */
+export interface EndedHour {
+  from: string;
+  succeeded: number;
+  failed: number;
+  cancelled: number;
 }
 
 export interface Failure {
