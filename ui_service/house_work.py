@@ -72,6 +72,15 @@ class HouseWork:
         """
         return await self._shared.get("work", self._read)
 
+    async def why_waiting(self, run_id: str) -> str:
+        """Why nobody executes a run that waits; empty: it has to wait for its turn.
+
+        Raises:
+            MentorgradError: The trainer does not answer.
+        """
+        agents = await self._agents()
+        return "" if agents is None else why_waiting(run_id, agents, self._now())
+
     async def _read(self) -> bytes:
         agents = await self._agents()
         running = await self._runs(RunState.RUNNING)

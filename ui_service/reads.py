@@ -9,6 +9,7 @@ from typing import Any
 
 from mentorgrad.domain.event import EventKind, RestartDecided
 from mentorgrad.domain.query import EventQuery, Thinning, View
+from mentorgrad.domain.run import RunState
 from mentorgrad.errors import InvalidInput, MentorgradError
 from mentorgrad.installed import OURS, installed_version
 from ui_service import messages
@@ -76,11 +77,15 @@ class Reads:
         return await self._shared.get(request, read)
 
     async def run(self, run_id: str) -> bytes:
-        """A run."""
+        """A run, and why nobody executes it; empty: it does not wait, or only for its turn."""
 
         async def read() -> bytes:
             run = await self._trainer.get_run(run_id)
-            return messages.encoded({"run": messages.of_run(run), "lastSeq": run.last_seq})
+            waits = ""
+            if run.state in (RunState.QUEUED, RunState.INTERRUPTED):
+                waits = await self._work.why_waiting(run_id)
+            found = {"run": messages.of_run(run), "lastSeq": run.last_seq, "waits": waits}
+            return messages.encoded(found)
 
         return await self._shared.get(("run", run_id), read)
 

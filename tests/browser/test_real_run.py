@@ -151,7 +151,7 @@ async def test_a_run_is_watched_to_its_end_across_a_reload_and_compared(
     await ended(client, other)
     await tab.load(house.page)
     for name in (alone.name, spec.name):
-        await tab.page.get_by_role("checkbox", name=f"Compare {name}").check()
+        await tab.page.get_by_role("checkbox", name=f"Choose {name}").check()
     await tab.page.get_by_role("button", name="Compare 2").click()
     await tab.sees("h2", "Differences of the specs")
     compared = await client.compare_runs([other, run_id])

@@ -21,6 +21,8 @@ export function App() {
   useEffect(() => api.whenLoginIsWanted(() => setLoginWanted(true)), []);
   const [logins, setLogins] = useState(0);
   const house = useRead(isLoginWanted ? "" : `house ${logins}`, api.house, HOUSE_MS);
+  const session = useRead(isLoginWanted ? "" : `session ${logins}`, api.session);
+  const mayAct = session.value?.actions ?? false;
   const loggedIn = () => {
     setLoginWanted(false);
     setLogins(logins + 1);
@@ -51,14 +53,14 @@ export function App() {
         {isLoginWanted ? (
           <LoginPage onDone={loggedIn} />
         ) : (
-          <Content key={logins} house={house.value} />
+          <Content key={logins} house={house.value} mayAct={mayAct} />
         )}
       </main>
     </>
   );
 }
 
-function Content({ house }: { house: House | undefined }) {
+function Content({ house, mayAct }: { house: House | undefined; mayAct: boolean }) {
   const { path, query } = useAddress();
   const view = viewOf(path);
   const place = "runId" in view ? view.runId : "experimentId" in view ? view.experimentId : view.page;
@@ -69,10 +71,16 @@ function Content({ house }: { house: House | undefined }) {
     scrollTo(0, 0);
     document.getElementById("main")?.focus({ preventScroll: true });
   }, [place]);
-  if (view.page === "runs") return <RunsPage query={query} />;
+  if (view.page === "runs") return <RunsPage query={query} mayAct={mayAct} />;
   if (view.page === "run")
     return (
-      <RunPage key={view.runId} runId={view.runId} query={query} server={house?.server ?? ""} />
+      <RunPage
+        key={view.runId}
+        runId={view.runId}
+        query={query}
+        server={house?.server ?? ""}
+        mayAct={mayAct}
+      />
     );
   if (view.page === "experiments") return <ExperimentsPage query={query} />;
   if (view.page === "experiment")

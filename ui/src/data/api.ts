@@ -1,5 +1,6 @@
 /** Reads of the page's service. */
 
+import type { ActionRequest, ActionResult } from "./actions";
 import type {
   Artifact,
   Difference,
@@ -75,7 +76,7 @@ export const runs = (query: URLSearchParams, signal?: AbortSignal) =>
   read<{ runs: Run[]; nextPageToken: string }>(`/runs?${query}`, signal);
 
 export const run = (runId: string, signal?: AbortSignal) =>
-  read<{ run: Run; lastSeq: number }>(at(runId), signal);
+  read<{ run: Run; lastSeq: number; waits: string }>(at(runId), signal);
 
 export const events = (runId: string, after: number, signal?: AbortSignal) =>
   read<{ events: RunEvent[]; next: number | null }>(
@@ -137,14 +138,45 @@ export const report = (experimentId: string, version: string, signal?: AbortSign
     signal,
   );
 
+/** Whether the visitor may change runs, and the token that shows that it is the page that asks. */
+export interface Session {
+  actions: boolean;
+  token: string;
+}
+
+let pageToken = "";
+
+export async function session(signal?: AbortSignal): Promise<Session> {
+  const found = await read<Session>("/session", signal);
+  pageToken = found.token;
+  return found;
+}
+
+/** Changes runs, each for itself. */
+export async function act(request: ActionRequest): Promise<{ results: ActionResult[] }> {
+  try {
+    return await acted(request);
+  } catch (error) {
+    // The page's service is another process than before, or this a new session.
+    if (!(error instanceof ApiError) || error.reason !== "PAGE_TOKEN") throw error;
+    await session();
+    return await acted(request);
+  }
+}
+
+async function acted(request: ActionRequest): Promise<{ results: ActionResult[] }> {
+  const response = await sent("/actions", request, { "mentorgrad-page-token": pageToken });
+  return (await response.json()) as { results: ActionResult[] };
+}
+
 export const login = (token: string) => sent("/login", { token });
 
 export const logout = () => sent("/logout", {});
 
-async function sent(path: string, body: object): Promise<void> {
-  await asked(path, {
+function sent(path: string, body: object, headers: { [name: string]: string } = {}) {
+  return asked(path, {
     method: "POST",
-    headers: { "content-type": "application/json" },
+    headers: { "content-type": "application/json", ...headers },
     body: JSON.stringify(body),
   });
 }

@@ -95,6 +95,8 @@ export interface Run {
   reason?: string;
   owner?: string;
   project?: string;
+  labels?: { [name: string]: string };
+  note?: string;
 }
 
 export interface Snapshot {

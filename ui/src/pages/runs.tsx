@@ -12,6 +12,7 @@ import { Empty, Problem, StateBadge, Words } from "../parts/basics";
 import { Labels } from "../parts/labels";
 import { go, Link } from "../parts/router";
 import { type ColumnOf, Table } from "../parts/table";
+import { RunsActions } from "./runs_actions";
 
 const PAGE_SIZE = 50;
 const POLL_MS = 2_000;
@@ -23,7 +24,12 @@ const ORDERS = [
   ["best_selection_loss", "lowest loss first"],
 ] as const;
 
-export function RunsPage({ query }: { query: URLSearchParams }) {
+interface RunsPageProps {
+  query: URLSearchParams;
+  mayAct: boolean;
+}
+
+export function RunsPage({ query, mayAct }: RunsPageProps) {
   const asked = runsQuery(query, PAGE_SIZE);
   const found = useRead(asked.toString(), (signal) => api.runs(asked, signal), POLL_MS);
   const [chosen, setChosen] = useState<readonly string[]>([]);
@@ -33,8 +39,10 @@ export function RunsPage({ query }: { query: URLSearchParams }) {
   const experiment = query.get("experiment") ?? "";
   const runs = found.value?.runs ?? [];
   const next = found.value?.nextPageToken ?? "";
-  const choose = (runId: string, isChosen: boolean) =>
-    setChosen(isChosen ? [...chosen, runId] : chosen.filter((other) => other !== runId));
+  const choose = (runIds: readonly string[], areChosen: boolean) => {
+    const others = chosen.filter((runId) => !runIds.includes(runId));
+    setChosen(areChosen ? [...others, ...runIds] : others);
+  };
   return (
     <>
       <div class="page-head">
@@ -54,6 +62,7 @@ export function RunsPage({ query }: { query: URLSearchParams }) {
           Compare{chosen.length > 0 ? ` ${chosen.length}` : ""}
         </button>
       </div>
+      {mayAct && <RunsActions runIds={chosen} />}
       {experiment && (
         <p class="lead">
           Of the experiment <Link to={experimentAddress(experiment)}>{experiment}</Link>
@@ -134,7 +143,7 @@ function Filter({ query }: { query: URLSearchParams }) {
 interface RunTableProps {
   runs: readonly Run[];
   chosen: readonly string[];
-  choose: (runId: string, isChosen: boolean) => void;
+  choose: (runIds: readonly string[], areChosen: boolean) => void;
 }
 
 function RunTable({ runs, chosen, choose }: RunTableProps) {
@@ -142,15 +151,15 @@ function RunTable({ runs, chosen, choose }: RunTableProps) {
   const now = useNow(isLive);
   const columns: ColumnOf<Run>[] = [
     {
-      name: "compare",
-      isNameUnseen: true,
+      name: "choose",
+      head: <ChooseAll runs={runs} chosen={chosen} choose={choose} />,
       class: "choice",
       cell: (run) => (
         <input
           type="checkbox"
-          aria-label={`Compare ${title(run)} ${run.runId}`}
+          aria-label={`Choose ${title(run)} ${run.runId}`}
           checked={chosen.includes(run.runId)}
-          onChange={(event) => choose(run.runId, event.currentTarget.checked)}
+          onChange={(event) => choose([run.runId], event.currentTarget.checked)}
         />
       ),
     },
@@ -183,6 +192,21 @@ function RunTable({ runs, chosen, choose }: RunTableProps) {
   );
 }
 
+/** Chooses all runs of the page, or none of them. */
+function ChooseAll({ runs, chosen, choose }: RunTableProps) {
+  const number = runs.filter((run) => chosen.includes(run.runId)).length;
+  const areAll = number === runs.length;
+  return (
+    <input
+      type="checkbox"
+      aria-label="Choose all of this page"
+      checked={areAll}
+      indeterminate={number > 0 && !areAll}
+      onChange={() => choose(runs.map((run) => run.runId), !areAll)}
+    />
+  );
+}
+
 function RunCell({ run }: { run: Run }) {
   return (
     <>
@@ -192,7 +216,8 @@ function RunCell({ run }: { run: Run }) {
       <div class="sub">
         {run.spec?.name && <Words text={subject(run.spec)} />}
         <code title={run.runId}>{shortId(run.runId)}</code>
-        <Labels of={run.spec?.labels} />
+        <Labels of={run.labels} />
+        {run.note && <Words text={run.note} class="note-start" />}
       </div>
     </>
   );

@@ -11,6 +11,8 @@ export interface ColumnOf<Row> {
   class?: string;
   /** Whether the name is for those alone who do not see the column. */
   isNameUnseen?: boolean;
+  /** What stands above the column instead of its name. */
+  head?: ComponentChildren;
 }
 
 interface TableProps<Row> {
@@ -29,7 +31,8 @@ export function Table<Row>({ label, columns, rows, id, rowClass }: TableProps<Ro
           <tr>
             {columns.map((column) => (
               <th scope="col" key={column.name} class={column.isNumber ? "number" : column.class}>
-                {column.isNameUnseen ? <span class="unseen">{column.name}</span> : column.name}
+                {column.head ??
+                  (column.isNameUnseen ? <span class="unseen">{column.name}</span> : column.name)}
               </th>
             ))}
           </tr>
