@@ -28,7 +28,7 @@ if TYPE_CHECKING:
 
 AXE = Path(__file__).parents[2] / "ui/node_modules/axe-core/axe.min.js"
 TAGS = ["wcag2a", "wcag2aa", "wcag21a", "wcag21aa", "best-practice"]
-PARTS = ("", "mentor", "candidates", "path", "log", "spec")
+PARTS = ("", "mentor", "candidates", "lineage", "path", "log", "spec")
 
 pytestmark = [
     pytest.mark.slow,

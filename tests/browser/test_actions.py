@@ -49,7 +49,7 @@ async def test_runs_are_edited_paused_and_cancelled_and_created_again(
             await page.get_by_role("button", name="Pause").click()
             await tab.sees("h1 + .state-paused")
             await tab.load(address)
-            await page.get_by_label("Choose all of this page").check()
+            await page.get_by_label("Choose all runs so far").check()
             await page.get_by_role("button", name="Cancel").press("Enter")
             await page.get_by_role("dialog", name="Cancel 2 runs?").press("Escape")
             assert store.get_run(second).state is RunState.QUEUED

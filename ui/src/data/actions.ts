@@ -2,7 +2,6 @@
 
 import type { Failure, Run } from "./messages";
 import { counted } from "./numbers";
-import { isFinal } from "./words";
 
 /** An action that needs nothing but the runs. */
 export type StateAction = "pause" | "resume" | "finish" | "cancel";
@@ -68,12 +67,16 @@ export const ACTIONS: { [action in StateAction]: Said } = {
   },
 };
 
+const ALLOWED: { [state: string]: StateAction[] } = {
+  queued: ["pause", "cancel"],
+  running: ["pause", "finish", "cancel"],
+  paused: ["resume", "cancel"],
+  interrupted: ["resume", "cancel"],
+};
+
 /** The actions that a run's state allows. */
 export function allowed(state: string): StateAction[] {
-  if (isFinal(state) || state === "unknown") return [];
-  if (state === "running") return ["pause", "finish", "cancel"];
-  if (state === "queued") return ["pause", "cancel"];
-  return ["resume", "cancel"];
+  return ALLOWED[state] ?? [];
 }
 
 /** What became of an action: a line, and a line for each run that was not changed. */

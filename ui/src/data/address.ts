@@ -69,7 +69,11 @@ const FILTERS = ["text", "label", "task", "mentor", "owner", "experiment"] as co
  * The query for a page of runs from the address of the view; what the service does not know is
  * left out.
  */
-export function runsQuery(view: URLSearchParams, pageSize: number): URLSearchParams {
+export function runsQuery(
+  view: URLSearchParams,
+  pageSize: number,
+  page = view.get("page") ?? "",
+): URLSearchParams {
   const query = new URLSearchParams({ page_size: String(pageSize) });
   for (const state of view.getAll("state")) query.append("state", state);
   for (const name of FILTERS) {
@@ -79,7 +83,6 @@ export function runsQuery(view: URLSearchParams, pageSize: number): URLSearchPar
   }
   const order = view.get("order");
   if (order) query.set("order", order);
-  const page = view.get("page");
   if (page) query.set("page_token", page);
   return query;
 }

@@ -152,8 +152,20 @@ export async function session(signal?: AbortSignal): Promise<Session> {
   return found;
 }
 
+/** Runs of one request of an action. */
+const MOST_AT_ONCE = 200;
+
 /** Changes runs, each for itself. */
-export async function act(request: ActionRequest): Promise<{ results: ActionResult[] }> {
+export async function act(request: ActionRequest): Promise<ActionResult[]> {
+  const found: ActionResult[] = [];
+  for (let from = 0; from < request.run_ids.length; from += MOST_AT_ONCE) {
+    const run_ids = request.run_ids.slice(from, from + MOST_AT_ONCE);
+    found.push(...(await actedAnyhow({ ...request, run_ids })).results);
+  }
+  return found;
+}
+
+async function actedAnyhow(request: ActionRequest): Promise<{ results: ActionResult[] }> {
   try {
     return await acted(request);
   } catch (error) {

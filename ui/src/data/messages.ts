@@ -112,6 +112,7 @@ export interface Proposal {
   values?: Real[];
   rationale?: string;
   parents?: string[];
+  baseId?: string;
   settings?: Fields;
 }
 

@@ -15,6 +15,7 @@ import { Link } from "../parts/router";
 import { RunActions } from "./run_parts/run_actions";
 import { CandidatesTab } from "./run_tabs/candidates";
 import { CourseTab } from "./run_tabs/course";
+import { LineageTab } from "./run_tabs/lineage";
 import { LogTab } from "./run_tabs/log";
 import { MentorTab } from "./run_tabs/mentor";
 import { PathTab } from "./run_tabs/path";
@@ -24,6 +25,7 @@ const TABS = [
   ["", "Course"],
   ["mentor", "Mentor"],
   ["candidates", "Candidates"],
+  ["lineage", "Lineage"],
   ["path", "Path"],
   ["log", "Log"],
   ["spec", "Spec and files"],
@@ -78,6 +80,7 @@ export function RunPage({ runId, query, server, mayAct }: RunPageProps) {
       {tab === "" && <CourseTab log={log} />}
       {tab === "mentor" && <MentorTab log={log} />}
       {tab === "candidates" && <CandidatesTab log={log} />}
+      {tab === "lineage" && <LineageTab log={log} />}
       {tab === "path" && <PathTab log={log} />}
       {tab === "log" && <LogTab log={log} />}
       {tab === "spec" && <SpecTab log={log} record={record.run} server={server} />}

@@ -3,15 +3,17 @@
 import { useEffect, useState } from "preact/hooks";
 import * as api from "../data/api";
 import { changed, compareAddress, experimentAddress, runAddress, runsQuery } from "../data/address";
-import { useNow, useRead } from "../data/hooks";
+import { type Chunk, idsOf, total, unread, withPage } from "../data/chunks";
+import { useNow } from "../data/hooks";
 import type { Run } from "../data/messages";
-import { clock, count, figure, int, moment, percent, real, span } from "../data/numbers";
+import { clock, count, counted, figure, int, moment, percent, real, span } from "../data/numbers";
 import { plannedSteps } from "../data/spec";
 import { isFinal, shortId, state, STATES, subject, title } from "../data/words";
 import { Empty, Problem, StateBadge, Words } from "../parts/basics";
 import { Labels } from "../parts/labels";
+import { LongTable, type PageOf } from "../parts/long_table";
 import { go, Link } from "../parts/router";
-import { type ColumnOf, Table } from "../parts/table";
+import type { ColumnOf } from "../parts/table";
 import { RunsActions } from "./runs_actions";
 
 const PAGE_SIZE = 50;
@@ -30,15 +32,11 @@ interface RunsPageProps {
 }
 
 export function RunsPage({ query, mayAct }: RunsPageProps) {
-  const asked = runsQuery(query, PAGE_SIZE);
-  const found = useRead(asked.toString(), (signal) => api.runs(asked, signal), POLL_MS);
   const [chosen, setChosen] = useState<readonly string[]>([]);
   useEffect(() => {
     document.title = "Runs · mentorgrad";
   }, []);
   const experiment = query.get("experiment") ?? "";
-  const runs = found.value?.runs ?? [];
-  const next = found.value?.nextPageToken ?? "";
   const choose = (runIds: readonly string[], areChosen: boolean) => {
     const others = chosen.filter((runId) => !runIds.includes(runId));
     setChosen(areChosen ? [...others, ...runIds] : others);
@@ -69,20 +67,7 @@ export function RunsPage({ query, mayAct }: RunsPageProps) {
         </p>
       )}
       <Filter query={query} />
-      {found.error && <Problem error={found.error} />}
-      {found.value !== undefined && runs.length === 0 && (
-        <Empty>
-          {query.toString()
-            ? "No run matches."
-            : "There are no runs yet. Create one with `mentorgrad run`."}
-        </Empty>
-      )}
-      {runs.length > 0 && <RunTable runs={runs} chosen={chosen} choose={choose} />}
-      {found.value === undefined && found.error === undefined && <Empty>Reading…</Empty>}
-      <nav class="pages" aria-label="Pages">
-        {query.get("page") && <Link to={`/${changed(query, { page: "" })}`}>« First page</Link>}
-        {next && <Link to={`/${changed(query, { page: next })}`}>Next page »</Link>}
-      </nav>
+      <RunList key={query.toString()} query={query} chosen={chosen} choose={choose} />
     </>
   );
 }
@@ -140,19 +125,68 @@ function Filter({ query }: { query: URLSearchParams }) {
   );
 }
 
-interface RunTableProps {
-  runs: readonly Run[];
+interface Choice {
   chosen: readonly string[];
   choose: (runIds: readonly string[], areChosen: boolean) => void;
 }
 
-function RunTable({ runs, chosen, choose }: RunTableProps) {
-  const isLive = runs.some((run) => !isFinal(state(run.state)));
+/** The runs of a filter, in chunks. */
+function RunList({ query, chosen, choose }: Choice & { query: URLSearchParams }) {
+  const [chunks, setChunks] = useState<readonly Chunk[]>(() => unread(query.get("page") ?? ""));
+  const [error, setError] = useState<api.ApiError | undefined>(undefined);
+  const [isLive, setLive] = useState(false);
   const now = useNow(isLive);
+  const read = async (token: string, signal: AbortSignal) => {
+    const found = await api.runs(runsQuery(query, PAGE_SIZE, token), signal);
+    return { rows: found.runs, next: found.nextPageToken };
+  };
+  const took = (at: number, token: string, { rows, next }: PageOf<Run>) => {
+    const ids = rows.map((run) => run.runId);
+    setChunks((before) => withPage(before, at, token, ids, next));
+    setLive((before) => before || rows.some((run) => !isFinal(state(run.state))));
+  };
+  const ids = idsOf(chunks);
+  const all = total(chunks);
+  return (
+    <>
+      {error && <Problem error={error} />}
+      {all === 0 && (
+        <Empty>
+          {query.toString()
+            ? "No run matches."
+            : "There are no runs yet. Create one with `mentorgrad run`."}
+        </Empty>
+      )}
+      {chunks[0]!.ids === undefined && error === undefined && <Empty>Reading…</Empty>}
+      <div class="runs" hidden={ids.length === 0}>
+        <LongTable
+          label="Runs"
+          columns={columnsOf({ chosen, choose }, ids, now)}
+          chunks={chunks}
+          id={(run) => run.runId}
+          read={read}
+          pollMs={POLL_MS}
+          onPage={took}
+          onError={setError}
+        />
+      </div>
+      <nav class="pages" aria-label="Pages">
+        {query.get("page") && <Link to={`/${changed(query, { page: "" })}`}>« First page</Link>}
+        {ids.length > 0 && (
+          <span class="muted">
+            {all === undefined ? `${count(ids.length)} runs so far` : counted(all, "run")}
+          </span>
+        )}
+      </nav>
+    </>
+  );
+}
+
+function columnsOf({ chosen, choose }: Choice, ids: readonly string[], now: number) {
   const columns: ColumnOf<Run>[] = [
     {
       name: "choose",
-      head: <ChooseAll runs={runs} chosen={chosen} choose={choose} />,
+      head: <ChooseAll ids={ids} chosen={chosen} choose={choose} />,
       class: "choice",
       cell: (run) => (
         <input
@@ -185,24 +219,21 @@ function RunTable({ runs, chosen, choose }: RunTableProps) {
     { name: "started", class: "time", cell: (run) => clock(run.startedAt, now) },
     { name: "took", class: "time", cell: (run) => took(run, now) },
   ];
-  return (
-    <div class="runs">
-      <Table label="Runs" columns={columns} rows={runs} id={(run) => run.runId} />
-    </div>
-  );
+  return columns;
 }
 
-/** Chooses all runs of the page, or none of them. */
-function ChooseAll({ runs, chosen, choose }: RunTableProps) {
-  const number = runs.filter((run) => chosen.includes(run.runId)).length;
-  const areAll = number === runs.length;
+/** Chooses all runs that have been read, or none of them. */
+function ChooseAll({ ids, chosen, choose }: Choice & { ids: readonly string[] }) {
+  const known = new Set(chosen);
+  const number = ids.filter((runId) => known.has(runId)).length;
+  const areAll = ids.length > 0 && number === ids.length;
   return (
     <input
       type="checkbox"
-      aria-label="Choose all of this page"
+      aria-label="Choose all runs so far"
       checked={areAll}
       indeterminate={number > 0 && !areAll}
-      onChange={() => choose(runs.map((run) => run.runId), !areAll)}
+      onChange={() => choose([...new Set(ids)], !areAll)}
     />
   );
 }

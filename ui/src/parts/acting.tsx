@@ -27,7 +27,7 @@ export function useActing(onChanged: (runs: Run[]) => void = () => {}): Acting {
     setBusy(true);
     setSaid({ text: "", problems: [] });
     try {
-      const { results } = await api.act(request);
+      const results = await api.act(request);
       const outcome = outcomeOf(request, results);
       setSaid(outcome);
       onChanged(results.flatMap(({ run }) => run ?? []));
