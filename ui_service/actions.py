@@ -1,29 +1,23 @@
-"""Changes of runs that a visitor asks for, and the proof that it is the page that asks."""
+"""Changes of runs that a visitor asks for."""
 
 from __future__ import annotations
 
 import asyncio
-import hmac
-import secrets
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import AbstractAsyncContextManager
 from dataclasses import dataclass, field
 from enum import StrEnum
 from typing import Any, Protocol
-from urllib.parse import urlsplit
 
 from starlette.requests import Request
 
 from mentorgrad.domain.annotation import RunUpdate
 from mentorgrad.domain.run import Run
-from mentorgrad.errors import InvalidInput, MentorgradError, PermissionDenied, Violation
+from mentorgrad.errors import InvalidInput, MentorgradError, Violation
 from mentorgrad.schema import Validated, bounded
 from mentorgrad.serialization import from_dict
 from ui_service import messages
 from ui_service.bodies import json_body
-
-TOKEN_HEADER = "mentorgrad-page-token"  # noqa: S105  # the header's name
-"""Header with the token that the page gets from ``/session``."""
 
 MAX_RUNS = 200
 """Maximum number of runs of an action."""
@@ -108,32 +102,7 @@ class Actions:
 
     def __init__(self, acting: Acting) -> None:
         self._acting = acting
-        self._secret = secrets.token_bytes(32)
         self._places = asyncio.Semaphore(_AT_ONCE)
-
-    def page_token(self, session: str) -> str:
-        """The token that proves that a request comes from the page.
-
-        Another site can make a browser send a request with the session's cookie, but can read no
-        response, and so does not know the token.
-
-        Args:
-            session: The secret name of the visitor's session; empty: no login is required.
-        """
-        return hmac.digest(self._secret, session.encode(), "sha256").hex()
-
-    def check_page(self, request: Request, session: str) -> None:
-        """Checks that a request comes from the page, in a session.
-
-        Raises:
-            PermissionDenied: It does not (OTHER_SITE), or its token is not that of the session
-                (PAGE_TOKEN): the session or the page's process is another one than it was.
-        """
-        if not _is_own(request):
-            raise PermissionDenied("only the page itself may ask for this", reason="OTHER_SITE")
-        given = request.headers.get(TOKEN_HEADER, "").encode()
-        if not hmac.compare_digest(given, self.page_token(session).encode()):
-            raise PermissionDenied("the page has changed; load it again", reason="PAGE_TOKEN")
 
     async def perform(self, request: Request, token: str) -> tuple[ActionRequest, list[Any]]:
         """Does what is asked for, with each run for itself.
@@ -180,12 +149,3 @@ async def _changed(control: RunControl, asked: ActionRequest, run_id: str) -> Ru
             return await control.update_run(
                 run_id, edits.labels, remove_labels=edits.remove_labels, note=edits.note
             )
-
-
-def _is_own(request: Request) -> bool:
-    """Whether a browser says that a request comes from the page. The scheme is not compared with
-    plain HTTP, in front of which a proxy may have TLS."""
-    origin = urlsplit(request.headers.get("origin", ""))
-    schemes = ("https",) if request.url.scheme == "https" else ("https", "http")
-    is_same = origin.netloc.lower() == request.headers.get("host", "").lower()
-    return origin.scheme in schemes and is_same

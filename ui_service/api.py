@@ -17,8 +17,10 @@ from ui_service import messages, positions, requests
 from ui_service.actions import Actions
 from ui_service.answers import ActionRefused, LoginRefused, json_response, sized
 from ui_service.bodies import check_json, login_token
+from ui_service.classifier import Classifier, Predicting
 from ui_service.event_stream import EventStream, EventStreams
 from ui_service.logins import LOGIN_SECONDS, Logins
+from ui_service.page_token import PageTokens
 from ui_service.reads import Reads
 
 log = structlog.get_logger(__name__)
@@ -32,6 +34,7 @@ class Api:
         streams: The open streams.
         logins: The sessions; None: no login is required.
         actions: Changes runs; None: the page is read-only.
+        predicting: A classifier to try; None: there is none.
     """
 
     def __init__(
@@ -40,9 +43,11 @@ class Api:
         streams: EventStreams,
         logins: Logins | None,
         actions: Actions | None = None,
+        predicting: Predicting | None = None,
     ) -> None:
         self._reads, self._streams, self._logins = reads, streams, logins
-        self._actions = actions
+        self._actions, self._classifier = actions, Classifier(predicting)
+        self._page_tokens = PageTokens()
         self._strangers = Strangers()
 
     def routes(self) -> list[Route]:
@@ -50,6 +55,7 @@ class Api:
         reads = self._reads
         answers: dict[str, Callable[[Request], Awaitable[bytes]]] = {
             "/house": lambda _: reads.house(self._logins is not None),
+            "/predictor": lambda _: self._classifier.info(),
             "/house/work": lambda _: reads.work(),
             "/runs": lambda asked: reads.runs(requests.of_runs(asked.query_params)),
             "/runs/{run_id}": lambda asked: reads.run(_run(asked)),
@@ -72,6 +78,7 @@ class Api:
         return [
             *(Route(path, self._answering(answer)) for path, answer in answers.items()),
             Route("/stream", self._stream),
+            Route("/predictions", self._predict, methods=["POST"]),
             Route("/session", self._session),
             Route("/actions", self._act, methods=["POST"]),
             Route("/login", self._login, methods=["POST"]),
@@ -94,27 +101,41 @@ class Api:
         return EventStream(self._streams, found, lambda: self._check(request))
 
     async def _session(self, request: Request) -> Response:
-        """Whether the visitor may change runs, and the token to do so with."""
+        """What the visitor may do, and the token to do so with."""
         self._check(request, is_counted=True)
+        token = self._page_tokens.of(_session_name(request))
+        found = {"actions": True, "classifier": self._classifier.is_there, "token": token}
         try:
-            actions = self._permitted(request)
+            self._permitted(request)
         except ActionRefused:
-            return json_response(messages.encoded({"actions": False, "token": ""}))
-        token = actions.page_token(_session_name(request))
-        return json_response(messages.encoded({"actions": True, "token": token}))
+            found["actions"] = False
+        return json_response(messages.encoded(found))
+
+    async def _predict(self, request: Request) -> Response:
+        self._check(request, is_counted=True)
+        self._check_page(request)
+        return json_response(await self._classifier.predict(request))
 
     async def _act(self, request: Request) -> Response:
         self._check(request, is_counted=True)
-        actions, session = self._permitted(request), _session_name(request)
-        try:
-            actions.check_page(request, session)
-        except PermissionDenied as error:
-            raise ActionRefused(error) from None
-        token = "" if self._logins is None else self._logins.token(session)
+        actions = self._permitted(request)
+        self._check_page(request)
+        token = "" if self._logins is None else self._logins.token(_session_name(request))
         asked, results = await actions.perform(request, token)
         refused = [result for result in results if "error" in result]
         log.info("acted", action=asked.action, runs=len(results), refused=len(refused))
         return await sized(request, messages.encoded({"results": results}))
+
+    def _check_page(self, request: Request) -> None:
+        """Checks that it is the page that asks.
+
+        Raises:
+            ActionRefused: It is not.
+        """
+        try:
+            self._page_tokens.check(request, _session_name(request))
+        except PermissionDenied as error:
+            raise ActionRefused(error) from None
 
     def _permitted(self, request: Request) -> Actions:
         """The actions, for a visitor who may change runs.

@@ -15,6 +15,7 @@ from prometheus_client import CollectorRegistry
 
 from mentorgrad.async_client import AsyncClient
 from mentorgrad.errors import InvalidInput
+from mentorgrad.predict_client import AsyncPredictClient
 from mentorgrad.wire import tracing
 from mentorgrad.wire.credentials import Credentials, is_loopback
 from service_common import logs
@@ -24,6 +25,7 @@ from service_common.server import announce, serve_until_told
 from ui_service.actions import Acting, Actions, RunControl
 from ui_service.api import Api
 from ui_service.app import application, built_page
+from ui_service.classifier import Predicting
 from ui_service.event_stream import EventStreams
 from ui_service.http_server import HttpServer
 from ui_service.https import HttpsCertificates
@@ -55,6 +57,7 @@ class UiServer:
         registry: Registry of the metrics.
         folder: The built page.
         acting: Opens the control of runs; None: the page is read-only.
+        predicting: A classifier to try; None: there is none.
     """
 
     def __init__(
@@ -65,6 +68,7 @@ class UiServer:
         registry: CollectorRegistry | None = None,
         folder: Traversable | None = None,
         acting: Acting | None = None,
+        predicting: Predicting | None = None,
     ) -> None:
         recorded = RecordedEvents(trainer)
         feeds = RunFeeds(trainer, recorded)
@@ -76,7 +80,8 @@ class UiServer:
             else None
         )
         actions = Actions(acting) if acting is not None else None
-        api = Api(Reads(trainer, settings.server, recorded), self._streams, logins, actions)
+        reads = Reads(trainer, settings.server, recorded)
+        api = Api(reads, self._streams, logins, actions, predicting)
         self._pages = PageFiles(built_page() if folder is None else folder)
         app = application(api, self._pages, settings.listen, settings.host)
         self._http = HttpServer(app, settings.listen, _tls(settings))
@@ -163,6 +168,25 @@ def acting_by(
     return acting
 
 
+@asynccontextmanager
+async def predicting_by(
+    settings: UiSettings, credentials: Credentials
+) -> AsyncIterator[Predicting | None]:
+    """The classifier that visitors may try; None: there is none.
+
+    Raises:
+        InvalidInput: The page's token would be sent unencrypted.
+    """
+    if not settings.predictor:
+        yield None
+        return
+    credentials.check_target(settings.predictor)
+    async with AsyncPredictClient(
+        settings.predictor, timeout=_CALL_SECONDS, credentials=credentials
+    ) as client:
+        yield client
+
+
 async def serve(settings: UiSettings) -> None:
     """Serves until SIGINT or SIGTERM. When ready, prints one JSON line with the addresses to
     standard output.
@@ -183,9 +207,9 @@ async def serve(settings: UiSettings) -> None:
         resume_for=_RESUME_SECONDS,
         credentials=credentials,
     )
-    async with client:
+    async with client, predicting_by(settings, credentials) as predicting:
         acting = acting_by(client, settings, security, credentials)
-        server = UiServer(client, settings, security, registry, acting=acting)
+        server = UiServer(client, settings, security, registry, None, acting, predicting)
         with exposed(settings.metrics, registry) as shown:
             address = await server.start()
             scheme = "http" if settings.tls_certificate is None else "https"

@@ -18,6 +18,7 @@ from google.protobuf.message import Message
 from mentorgrad.domain.agent import Agent
 from mentorgrad.domain.event import RunEvent
 from mentorgrad.domain.experiment import Experiment
+from mentorgrad.domain.prediction import Prediction, PredictorInfo
 from mentorgrad.domain.query import RunPage
 from mentorgrad.domain.run import Artifact, Run, Trajectory
 from mentorgrad.errors import InvalidInput, MentorgradError
@@ -73,6 +74,16 @@ def of_trainer(info: TrainerInfo) -> dict[str, Any]:
 def of_agent(agent: Agent, is_alive: bool) -> dict[str, Any]:
     """An agent, as the message `Agent`, and whether it reports."""
     return _plain(to_message(agent)) | {"isAlive": is_alive}
+
+
+def of_predictor(info: PredictorInfo) -> dict[str, Any]:
+    """What a predict service predicts with, as the message `PredictorInfo`."""
+    return _plain(to_message(info))
+
+
+def of_prediction(found: Prediction) -> dict[str, Any]:
+    """A prediction, as the message `Prediction`."""
+    return _plain(to_message(found))
 
 
 def of_artifact(artifact: Artifact) -> dict[str, Any]:

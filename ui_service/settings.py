@@ -49,6 +49,11 @@ class UiSettings(OperationSettings, ListenerSettings):
         "notes. Where a login is required, with the rights of their own tokens at the trainer; "
         "otherwise with those of the page's token.",
     )
+    predictor: str = Field(
+        "",
+        description="Predict service, HOST:PORT, whose classifier visitors may try; it gets the "
+        "same token and certificates as the trainer.",
+    )
     host: Annotated[tuple[str, ...], NoDecode] = Field(
         (),
         description="Host name by which browsers reach the page (repeatable), beside localhost and "

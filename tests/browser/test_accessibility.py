@@ -21,7 +21,9 @@ from tests.support.quick_runs import end_runs
 from tests.support.served_page import served_page
 from tests.support.served_runs import queue_run, served
 from tests.support.tabs import Tab, tab_of
+from tests.support.told_predictor import INFO, Told
 from tests.support.toy_run import toy_log
+from trainer_service.prediction.service import PredictServer
 
 if TYPE_CHECKING:
     from playwright.async_api import Browser
@@ -87,8 +89,14 @@ async def test_axe_finds_nothing_serious(browser: Browser, scheme: Any, width: i
             "/house": "[aria-label=Queue] td",
             f"/compare?run={done}&run={queued}": "[aria-label='Differences of the specs'] td",
             "/nonesuch": ".problem",
+            "/classifier": "textarea",
         }
-        page = await stack.enter_async_context(served_page(trainer))
+        predictor = PredictServer(Told(), INFO)
+        at = await predictor.start()
+        stack.push_async_callback(predictor.stop, 0)
+        page = await stack.enter_async_context(
+            served_page(trainer, predictor=at, allow_actions=True)
+        )
         context = await browser.new_context(
             viewport={"width": width, "height": 800}, color_scheme=scheme
         )
@@ -100,4 +108,11 @@ async def test_axe_finds_nothing_serious(browser: Browser, scheme: Any, width: i
             await tab.load(page + address)
             await tab.sees(shown)
             found[address] = await serious(tab)
+        await tab.page.get_by_label("Text").fill("a good text")
+        await tab.page.get_by_role("button", name="Predict").click()
+        await tab.sees("td", "75.0%")
+        found["a prediction"] = await serious(tab)
+        await tab.load(f"{page}/runs/{queued}")
+        await tab.page.get_by_role("button", name="Labels and note").click()
+        found["a dialog"] = await serious(tab)
     assert {address: said for address, said in found.items() if said} == {}

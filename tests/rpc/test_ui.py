@@ -36,8 +36,8 @@ from tests.support.quick_runs import end_runs
 from tests.support.served_page import served_page
 from tests.support.served_runs import Worker, finished_run, queue_run, served
 from ui_service import http_server
-from ui_service.actions import TOKEN_HEADER
 from ui_service.composition import serve
+from ui_service.page_token import TOKEN_HEADER
 from ui_service.settings import UiSettings
 
 

@@ -5,6 +5,7 @@ import * as api from "./data/api";
 import { viewOf } from "./data/address";
 import { useRead } from "./data/hooks";
 import type { House } from "./data/messages";
+import { ClassifierPage } from "./pages/classifier";
 import { ComparePage } from "./pages/compare";
 import { ExperimentPage } from "./pages/experiment";
 import { ExperimentsPage } from "./pages/experiments";
@@ -32,7 +33,11 @@ export function App() {
       <a class="skip" href="#main">
         Skip to the content
       </a>
-      <Header house={house.value} isLoggedIn={!isLoginWanted} />
+      <Header
+        house={house.value}
+        isLoggedIn={!isLoginWanted}
+        hasClassifier={session.value?.classifier ?? false}
+      />
       <div aria-live="polite">
         {house.error !== undefined && house.error.status !== 401 && (
           <Banner>
@@ -86,6 +91,7 @@ function Content({ house, mayAct }: { house: House | undefined; mayAct: boolean 
   if (view.page === "experiment")
     return <ExperimentPage key={view.experimentId} experimentId={view.experimentId} />;
   if (view.page === "compare") return <ComparePage query={query} />;
+  if (view.page === "classifier") return <ClassifierPage />;
   if (view.page === "house") return <HousePage house={house} />;
   return (
     <p class="problem" role="alert">
@@ -94,7 +100,13 @@ function Content({ house, mayAct }: { house: House | undefined; mayAct: boolean 
   );
 }
 
-function Header({ house, isLoggedIn }: { house: House | undefined; isLoggedIn: boolean }) {
+interface HeaderProps {
+  house: House | undefined;
+  isLoggedIn: boolean;
+  hasClassifier: boolean;
+}
+
+function Header({ house, isLoggedIn, hasClassifier }: HeaderProps) {
   const { path } = useAddress();
   const { page } = viewOf(path);
   const leave = async () => {
@@ -123,6 +135,11 @@ function Header({ house, isLoggedIn }: { house: House | undefined; isLoggedIn: b
         <Link to="/house" current={page === "house" ? "page" : undefined}>
           House
         </Link>
+        {hasClassifier && (
+          <Link to="/classifier" current={page === "classifier" ? "page" : undefined}>
+            Classifier
+          </Link>
+        )}
       </nav>
       <div class="top-end">
         {house !== undefined && (

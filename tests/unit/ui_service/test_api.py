@@ -27,6 +27,7 @@ from ui_service import recorded_events
 from ui_service.actions import Acting, Actions
 from ui_service.api import Api
 from ui_service.app import application
+from ui_service.classifier import Predicting
 from ui_service.event_stream import EventStreams
 from ui_service.logins import LOGIN_SECONDS, Logins
 from ui_service.page_files import PageFiles
@@ -52,11 +53,13 @@ async def browsing(
     listen: str = "127.0.0.1:8080",
     hosts: tuple[str, ...] = (),
     acting: Acting | None = None,
+    predicting: Predicting | None = None,
 ) -> AsyncIterator[httpx.AsyncClient]:
     recorded = RecordedEvents(trainer)
     streams = EventStreams(RunFeeds(trainer, recorded))
     actions = Actions(acting) if acting is not None else None
-    api = Api(Reads(trainer, "127.0.0.1:50551", recorded), streams, logins, actions)
+    reads = Reads(trainer, "127.0.0.1:50551", recorded)
+    api = Api(reads, streams, logins, actions, predicting)
     app = application(api, PageFiles(folder), listen, hosts)
     transport = httpx.ASGITransport(app, raise_app_exceptions=False)
     async with httpx.AsyncClient(transport=transport, base_url=url) as client:

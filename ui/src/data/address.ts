@@ -7,9 +7,10 @@ export type View =
   | { page: "experiment"; experimentId: string }
   | { page: "compare" }
   | { page: "house" }
+  | { page: "classifier" }
   | { page: "none" };
 
-const LISTS = ["runs", "experiments", "compare", "house"] as const;
+const LISTS = ["runs", "experiments", "compare", "house", "classifier"] as const;
 
 /** The view of a path. */
 export function viewOf(path: string): View {

@@ -8,6 +8,8 @@ import type {
   House,
   HouseWork,
   Point,
+  Prediction,
+  PredictorInfo,
   Run,
   RunEvent,
 } from "./messages";
@@ -138,9 +140,12 @@ export const report = (experimentId: string, version: string, signal?: AbortSign
     signal,
   );
 
-/** Whether the visitor may change runs, and the token that shows that it is the page that asks. */
+/** What the visitor may do, and the token that shows that it is the page that asks. */
 export interface Session {
+  /** Whether they may change runs. */
   actions: boolean;
+  /** Whether there is a classifier to try. */
+  classifier: boolean;
   token: string;
 }
 
@@ -160,25 +165,31 @@ export async function act(request: ActionRequest): Promise<ActionResult[]> {
   const found: ActionResult[] = [];
   for (let from = 0; from < request.run_ids.length; from += MOST_AT_ONCE) {
     const run_ids = request.run_ids.slice(from, from + MOST_AT_ONCE);
-    found.push(...(await actedAnyhow({ ...request, run_ids })).results);
+    const { results } = await done<{ results: ActionResult[] }>("/actions", { ...request, run_ids });
+    found.push(...results);
   }
   return found;
 }
 
-async function actedAnyhow(request: ActionRequest): Promise<{ results: ActionResult[] }> {
+/** The classifier of the predict service; null: there is none. */
+export const predictor = (signal?: AbortSignal) =>
+  read<{ predictor: PredictorInfo | null }>("/predictor", signal);
+
+/** The prediction for a text, and its second text if the classifier is one of pairs. */
+export const predict = (text: string, pair?: string) =>
+  done<{ prediction: Prediction }>("/predictions", pair === undefined ? { text } : { text, pair });
+
+/** The answer to a request that only the page may make. */
+async function done<T>(path: string, body: object): Promise<T> {
+  const send = () => sent(path, body, { "mentorgrad-page-token": pageToken });
   try {
-    return await acted(request);
+    return (await (await send()).json()) as T;
   } catch (error) {
     // The page's service is another process than before, or this a new session.
     if (!(error instanceof ApiError) || error.reason !== "PAGE_TOKEN") throw error;
     await session();
-    return await acted(request);
+    return (await (await send()).json()) as T;
   }
-}
-
-async function acted(request: ActionRequest): Promise<{ results: ActionResult[] }> {
-  const response = await sent("/actions", request, { "mentorgrad-page-token": pageToken });
-  return (await response.json()) as { results: ActionResult[] };
 }
 
 export const login = (token: string) => sent("/login", { token });

@@ -258,6 +258,22 @@ export interface HouseWork {
   ended: { hours: EndedHour[]; isPartial: boolean };
 }
 
+export interface PredictorInfo {
+  labels?: string[];
+  paired?: boolean;
+  use?: string;
+  objective?: string;
+  model?: string;
+  runId?: string;
+  version?: string;
+}
+
+export interface Prediction {
+  label?: string;
+  probabilities?: Real[];
+  isCut?: boolean;
+}
+
 /** How many runs ended in an hour. */
 export interface EndedHour {
   from: string;
