@@ -49,7 +49,10 @@ class PageTokens:
 def _is_own(request: Request) -> bool:
     """Whether a browser says that a request comes from the page. The scheme is not compared with
     plain HTTP, in front of which a proxy may have TLS."""
-    origin = urlsplit(request.headers.get("origin", ""))
+    try:
+        origin = urlsplit(request.headers.get("origin", ""))
+    except ValueError:  # no address that a browser has made
+        return False
     schemes = ("https",) if request.url.scheme == "https" else ("https", "http")
     is_same = origin.netloc.lower() == request.headers.get("host", "").lower()
     return origin.scheme in schemes and is_same

@@ -84,6 +84,7 @@ async def test_all_actions_reach_the_trainer(tmp_path: Path) -> None:
     [
         ({"origin": ""}, "OTHER_SITE"),
         ({"origin": "null"}, "OTHER_SITE"),
+        ({"origin": "http://["}, "OTHER_SITE"),
         ({"origin": "http://127.0.0.1:8081"}, "OTHER_SITE"),
         ({"origin": "http://evil.example"}, "OTHER_SITE"),
         ({"origin": "ftp://127.0.0.1:8080"}, "OTHER_SITE"),
