@@ -34,6 +34,7 @@ PARTS = ("", "mentor", "candidates", "lineage", "path", "log", "spec")
 
 pytestmark = [
     pytest.mark.slow,
+    pytest.mark.timeout(600),
     pytest.mark.asyncio(loop_scope="package"),
     pytest.mark.skipif(not AXE.is_file(), reason="no axe: `make ui` installs it"),
 ]
@@ -108,7 +109,7 @@ async def test_axe_finds_nothing_serious(browser: Browser, scheme: Any, width: i
             await tab.load(page + address)
             await tab.sees(shown)
             found[address] = await serious(tab)
-        await tab.page.get_by_label("Text").fill("a good text")
+        await tab.page.get_by_role("textbox", name="Text").fill("a good text")
         await tab.page.get_by_role("button", name="Predict").click()
         await tab.sees("td", "75.0%")
         found["a prediction"] = await serious(tab)

@@ -31,7 +31,7 @@ from trainer_service import composition
 from trainer_service.agent import local_agent
 from trainer_service.settings import TrainerSettings
 
-pytestmark = [pytest.mark.slow, pytest.mark.asyncio(loop_scope="package")]
+pytestmark = [pytest.mark.slow, pytest.mark.timeout(600), pytest.mark.asyncio(loop_scope="package")]
 
 MESSAGES = Path(__file__).parents[2] / "examples/messages.json"
 

@@ -4,7 +4,7 @@ import { useEffect, useRef, useState } from "preact/hooks";
 import * as api from "./data/api";
 import { viewOf } from "./data/address";
 import { useRead } from "./data/hooks";
-import type { House } from "./data/messages";
+import type { House } from "./data/house";
 import { ClassifierPage } from "./pages/classifier";
 import { ComparePage } from "./pages/compare";
 import { ExperimentPage } from "./pages/experiment";

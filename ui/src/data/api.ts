@@ -1,18 +1,8 @@
 /** Reads of the page's service. */
 
 import type { ActionRequest, ActionResult } from "./actions";
-import type {
-  Artifact,
-  Difference,
-  Failure,
-  House,
-  HouseWork,
-  Point,
-  Prediction,
-  PredictorInfo,
-  Run,
-  RunEvent,
-} from "./messages";
+import type { House, HouseWork, Prediction, PredictorInfo } from "./house";
+import type { Artifact, Difference, Failure, Point, Run, RunEvent } from "./messages";
 import type { Experiment, PathView, ReportView } from "./report";
 
 /** A request that the service refused, or that did not reach it. */

@@ -5,7 +5,7 @@ import { useEffect, useState } from "preact/hooks";
 import { runAddress } from "../data/address";
 import * as api from "../data/api";
 import { useRead } from "../data/hooks";
-import type { Prediction, PredictorInfo } from "../data/messages";
+import type { Prediction, PredictorInfo } from "../data/house";
 import { percent, real } from "../data/numbers";
 import { Empty, Facts, Problem, Section, Words } from "../parts/basics";
 import { Link } from "../parts/router";
@@ -22,7 +22,7 @@ export function ClassifierPage() {
       <div class="page-head">
         <h1>Classifier</h1>
       </div>
-      <p class="lead">What a tuned classifier says of a text of yours. Nothing of it is recorded.</p>
+      <p class="lead">What a tuned classifier says of a text of yours. The page keeps nothing of it.</p>
       {found.error && <Problem error={found.error} />}
       {predictor === null && (
         <Empty>There is none. Start the page with `--predictor HOST:PORT`.</Empty>

@@ -4,7 +4,7 @@ import type { ComponentChildren } from "preact";
 import { useEffect } from "preact/hooks";
 import * as api from "../data/api";
 import { useRead } from "../data/hooks";
-import type { House, HouseWork, MentorEntry, Trainer } from "../data/messages";
+import type { House, HouseWork, MentorEntry, Trainer } from "../data/house";
 import { bytes, count, int } from "../data/numbers";
 import { Empty, Facts, Problem, Section, Tile, Words } from "../parts/basics";
 import { Table } from "../parts/table";

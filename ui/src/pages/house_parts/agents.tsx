@@ -1,7 +1,8 @@
 /** Who executes runs: trainers and workers. */
 
 import { runAddress } from "../../data/address";
-import type { Agent, Run } from "../../data/messages";
+import type { Agent } from "../../data/house";
+import type { Run } from "../../data/messages";
 import { clock, count, int } from "../../data/numbers";
 import { shortId, title } from "../../data/words";
 import { Empty, Section, Words } from "../../parts/basics";

@@ -3,7 +3,7 @@
 import { useState } from "preact/hooks";
 import { moved } from "../../data/axis";
 import { endedRows, endedText, ENDS, hourText } from "../../data/ended";
-import type { HouseWork } from "../../data/messages";
+import type { HouseWork } from "../../data/house";
 import { count } from "../../data/numbers";
 import { Section } from "../../parts/basics";
 import { Frame, useWidth } from "../../parts/frame";

@@ -2,7 +2,8 @@
 
 import { runAddress } from "../../data/address";
 import { useNow } from "../../data/hooks";
-import type { HouseWork, Run } from "../../data/messages";
+import type { HouseWork } from "../../data/house";
+import type { Run } from "../../data/messages";
 import { clock, DASH, moment, span } from "../../data/numbers";
 import { shortId, state, subject, title } from "../../data/words";
 import { Empty, Section, StateBadge, Words } from "../../parts/basics";
