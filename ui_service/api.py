@@ -1,10 +1,7 @@
-"""The page's HTTP API, ``/api/v1``: convert, read, answer. It changes nothing."""
+"""The page's HTTP API, ``/api/v1``: convert, read or change, answer."""
 
 from __future__ import annotations
 
-import asyncio
-import gzip
-import json
 from collections.abc import Awaitable, Callable
 from typing import Any
 
@@ -13,44 +10,20 @@ from starlette.requests import Request
 from starlette.responses import Response
 from starlette.routing import Route
 
-from mentorgrad.errors import (
-    InvalidInput,
-    MentorgradError,
-    NotFound,
-    PermissionDenied,
-    ResourceExhausted,
-    Unauthenticated,
-)
+from mentorgrad.errors import MentorgradError, PermissionDenied
 from service_common.refusals import Strangers
+from service_common.tokens import Scope
 from ui_service import messages, positions, requests
+from ui_service.actions import Actions
+from ui_service.answers import ActionRefused, LoginRefused, json_response, sized
+from ui_service.bodies import check_json, login_token
+from ui_service.classifier import Classifier, Predicting
 from ui_service.event_stream import EventStream, EventStreams
 from ui_service.logins import LOGIN_SECONDS, Logins
+from ui_service.page_token import PageTokens
 from ui_service.reads import Reads
 
 log = structlog.get_logger(__name__)
-
-_MAX_BODY_BYTES = 16 * 1024
-_BODY_SECONDS = 10.0
-_LARGE_BYTES = 16 * 1024
-_STATUS: dict[type[MentorgradError], int] = {InvalidInput: 400, NotFound: 404}
-"""Status of an error of the trainer; 503 of every other: the page's own credentials, too, are no
-business of a browser's."""
-
-_LOGIN_STATUS: dict[type[MentorgradError], int] = {
-    InvalidInput: 400,
-    Unauthenticated: 401,
-    PermissionDenied: 401,
-    ResourceExhausted: 429,
-}
-"""Status of an error of a login."""
-
-
-class LoginRefused(Exception):
-    """A request whose login is missing or refused."""
-
-    def __init__(self, cause: MentorgradError) -> None:
-        super().__init__(cause.message)
-        self.cause = cause
 
 
 class Api:
@@ -60,10 +33,21 @@ class Api:
         reads: What is answered.
         streams: The open streams.
         logins: The sessions; None: no login is required.
+        actions: Changes runs; None: the page is read-only.
+        predicting: A classifier to try; None: there is none.
     """
 
-    def __init__(self, reads: Reads, streams: EventStreams, logins: Logins | None) -> None:
+    def __init__(
+        self,
+        reads: Reads,
+        streams: EventStreams,
+        logins: Logins | None,
+        actions: Actions | None = None,
+        predicting: Predicting | None = None,
+    ) -> None:
         self._reads, self._streams, self._logins = reads, streams, logins
+        self._actions, self._classifier = actions, Classifier(predicting)
+        self._page_tokens = PageTokens()
         self._strangers = Strangers()
 
     def routes(self) -> list[Route]:
@@ -71,6 +55,8 @@ class Api:
         reads = self._reads
         answers: dict[str, Callable[[Request], Awaitable[bytes]]] = {
             "/house": lambda _: reads.house(self._logins is not None),
+            "/predictor": lambda _: self._classifier.info(),
+            "/house/work": lambda _: reads.work(),
             "/runs": lambda asked: reads.runs(requests.of_runs(asked.query_params)),
             "/runs/{run_id}": lambda asked: reads.run(_run(asked)),
             "/runs/{run_id}/events": lambda asked: reads.events(
@@ -92,6 +78,9 @@ class Api:
         return [
             *(Route(path, self._answering(answer)) for path, answer in answers.items()),
             Route("/stream", self._stream),
+            Route("/predictions", self._predict, methods=["POST"]),
+            Route("/session", self._session),
+            Route("/actions", self._act, methods=["POST"]),
             Route("/login", self._login, methods=["POST"]),
             Route("/logout", self._logout, methods=["POST"]),
         ]
@@ -101,7 +90,7 @@ class Api:
     ) -> Callable[[Request], Awaitable[Response]]:
         async def endpoint(request: Request) -> Response:
             self._check(request, is_counted=True)
-            return await _sized(request, await answer(request))
+            return await sized(request, await answer(request))
 
         return endpoint
 
@@ -111,10 +100,63 @@ class Api:
         found = positions.resumed(stated, request.headers.get("last-event-id", ""))
         return EventStream(self._streams, found, lambda: self._check(request))
 
+    async def _session(self, request: Request) -> Response:
+        """What the visitor may do, and the token to do so with."""
+        self._check(request, is_counted=True)
+        token = self._page_tokens.of(_session_name(request))
+        found = {"actions": True, "classifier": self._classifier.is_there, "token": token}
+        try:
+            self._permitted(request)
+        except ActionRefused:
+            found["actions"] = False
+        return json_response(messages.encoded(found))
+
+    async def _predict(self, request: Request) -> Response:
+        self._check(request, is_counted=True)
+        self._check_page(request)
+        return json_response(await self._classifier.predict(request))
+
+    async def _act(self, request: Request) -> Response:
+        self._check(request, is_counted=True)
+        actions = self._permitted(request)
+        self._check_page(request)
+        token = "" if self._logins is None else self._logins.token(_session_name(request))
+        asked, results = await actions.perform(request, token)
+        refused = [result for result in results if "error" in result]
+        log.info("acted", action=asked.action, runs=len(results), refused=len(refused))
+        return await sized(request, messages.encoded({"results": results}))
+
+    def _check_page(self, request: Request) -> None:
+        """Checks that it is the page that asks.
+
+        Raises:
+            ActionRefused: It is not.
+        """
+        try:
+            self._page_tokens.check(request, _session_name(request))
+        except PermissionDenied as error:
+            raise ActionRefused(error) from None
+
+    def _permitted(self, request: Request) -> Actions:
+        """The actions, for a visitor who may change runs.
+
+        Raises:
+            ActionRefused: The page is read-only, or the visitor's token lacks the scope ``run``.
+        """
+        if self._actions is None:
+            said = "this page is read-only; start it with --allow-actions to change runs"
+            raise ActionRefused(PermissionDenied(said, reason="READ_ONLY"))
+        if self._logins is not None:
+            try:
+                self._logins.check(_session_name(request)).require(Scope.RUN, "changing runs")
+            except PermissionDenied as error:
+                raise ActionRefused(error) from None
+        return self._actions
+
     async def _login(self, request: Request) -> Response:
         if self._logins is None:
             return Response(status_code=204)
-        token = await _token(request)
+        token = await login_token(request)
         address = request.client.host if request.client is not None else ""
         try:
             name = self._logins.begin(token, address)
@@ -129,12 +171,11 @@ class Api:
         return response
 
     async def _logout(self, request: Request) -> Response:
-        _check_json(request)
+        check_json(request)
         response = Response(status_code=204, headers={"cache-control": "no-store"})
         if self._logins is not None:
-            cookie = _cookie(request)
-            self._logins.end(request.cookies.get(cookie["key"], ""))
-            response.delete_cookie(**cookie, httponly=True)
+            self._logins.end(_session_name(request))
+            response.delete_cookie(**_cookie(request), httponly=True)
         return response
 
     def _check(self, request: Request, is_counted: bool = False) -> None:
@@ -146,58 +187,20 @@ class Api:
         if self._logins is None:
             return
         try:
-            record = self._logins.check(request.cookies.get(_cookie(request)["key"], ""))
+            record = self._logins.check(_session_name(request))
             if is_counted:
                 self._logins.count(record)
         except MentorgradError as error:
             raise LoginRefused(error) from None
 
 
-def json_response(content: bytes, status: int = 200) -> Response:
-    """A response with JSON that nobody stores."""
-    headers = {"cache-control": "no-store"}
-    return Response(content, status, headers, "application/json")
-
-
-async def refused(request: Request, error: Exception) -> Response:
-    """The response to a request that failed by a `MentorgradError` or `LoginRefused`."""
-    found, table = (
-        (error.cause, _LOGIN_STATUS) if isinstance(error, LoginRefused) else (error, _STATUS)
-    )
-    assert isinstance(found, MentorgradError)  # noqa: S101  # those that it is registered for
-    status = next((table[cls] for cls in type(found).__mro__ if cls in table), 503)
-    log.debug("request_refused", path=request.url.path, status=status, reason=found.reason)
-    response = json_response(messages.encoded(messages.of_error(found)), status)
-    if isinstance(found, ResourceExhausted):
-        response.headers["retry-after"] = str(int(found.retry_after) + 1)
-    return response
-
-
-async def failed(request: Request, error: Exception) -> Response:
-    """The response to a request that failed by a bug; no details are sent."""
-    log.error("request_failed", path=request.url.path, exc_info=error)
-    said = MentorgradError("internal error; see the log of the page")
-    return json_response(messages.encoded(messages.of_error(said)), 500)
-
-
-async def unknown(request: Request, error: Exception) -> Response:
-    """The response to a request for a path or a method that there is none."""
-    status = getattr(error, "status_code", 404)
-    said = NotFound(f"there is no {request.method} {request.url.path}", reason="NO_SUCH_PATH")
-    return json_response(messages.encoded(messages.of_error(said)), status)
-
-
-async def _sized(request: Request, content: bytes) -> Response:
-    """An answer, compressed if it is large and the browser can read that."""
-    if len(content) < _LARGE_BYTES or "gzip" not in request.headers.get("accept-encoding", ""):
-        return json_response(content)
-    response = json_response(await asyncio.to_thread(gzip.compress, content, 1))
-    response.headers["content-encoding"] = "gzip"
-    return response
-
-
 def _run(request: Request) -> str:
     return str(request.path_params["run_id"])
+
+
+def _session_name(request: Request) -> str:
+    """The secret name of a visitor's session; empty: none is known."""
+    return request.cookies.get(_cookie(request)["key"], "")
 
 
 def _cookie(request: Request) -> dict[str, Any]:
@@ -205,39 +208,3 @@ def _cookie(request: Request) -> dict[str, Any]:
     secure = request.url.scheme == "https"
     name = "__Host-mentorgrad" if secure else "mentorgrad"
     return {"key": name, "path": "/", "secure": secure, "samesite": "strict"}
-
-
-def _check_json(request: Request) -> None:
-    """Refuses what a form of another site could send.
-
-    Raises:
-        InvalidInput: The content is not said to be JSON.
-    """
-    kind = request.headers.get("content-type", "").partition(";")[0].strip().lower()
-    if kind != "application/json":
-        raise InvalidInput.field("Content-Type", "must be application/json")
-
-
-async def _token(request: Request) -> str:
-    """The token of a login.
-
-    Raises:
-        InvalidInput: The body is not ``{"token": "..."}``, too large, or too slow.
-    """
-    _check_json(request)
-    body = b""
-    try:
-        async with asyncio.timeout(_BODY_SECONDS):
-            async for chunk in request.stream():
-                body += chunk
-                if len(body) > _MAX_BODY_BYTES:
-                    raise InvalidInput.field("token", "is too large")
-    except TimeoutError:
-        raise InvalidInput.field("token", "took too long to arrive") from None
-    try:
-        token = json.loads(body)["token"]
-    except (ValueError, KeyError, TypeError):
-        token = None
-    if not isinstance(token, str) or not token.isascii():
-        raise InvalidInput.field("token", 'must be given, as {"token": "..."}')
-    return token.strip()

@@ -14,7 +14,8 @@ from starlette.routing import Mount, Route, Router
 from starlette.types import ASGIApp
 
 from mentorgrad.errors import MentorgradError
-from ui_service.api import Api, LoginRefused, failed, refused, unknown
+from ui_service.answers import LoginRefused, failed, refused, unknown
+from ui_service.api import Api
 from ui_service.openapi import with_document
 from ui_service.page_files import PageFiles
 from ui_service.protection import Protection

@@ -5,6 +5,9 @@ from __future__ import annotations
 import asyncio
 import ssl
 import sys
+from collections.abc import AsyncIterator
+from contextlib import asynccontextmanager
+from dataclasses import replace
 from importlib.resources.abc import Traversable
 
 import structlog
@@ -12,14 +15,17 @@ from prometheus_client import CollectorRegistry
 
 from mentorgrad.async_client import AsyncClient
 from mentorgrad.errors import InvalidInput
+from mentorgrad.predict_client import AsyncPredictClient
 from mentorgrad.wire import tracing
-from mentorgrad.wire.credentials import is_loopback
+from mentorgrad.wire.credentials import Credentials, is_loopback
 from service_common import logs
 from service_common.metrics import exposed
 from service_common.security import Security, protect
 from service_common.server import announce, serve_until_told
+from ui_service.actions import Acting, Actions, RunControl
 from ui_service.api import Api
 from ui_service.app import application, built_page
+from ui_service.classifier import Predicting
 from ui_service.event_stream import EventStreams
 from ui_service.http_server import HttpServer
 from ui_service.https import HttpsCertificates
@@ -50,6 +56,8 @@ class UiServer:
         security: TLS and tokens of the page.
         registry: Registry of the metrics.
         folder: The built page.
+        acting: Opens the control of runs; None: the page is read-only.
+        predicting: A classifier to try; None: there is none.
     """
 
     def __init__(
@@ -59,6 +67,8 @@ class UiServer:
         security: Security,
         registry: CollectorRegistry | None = None,
         folder: Traversable | None = None,
+        acting: Acting | None = None,
+        predicting: Predicting | None = None,
     ) -> None:
         recorded = RecordedEvents(trainer)
         feeds = RunFeeds(trainer, recorded)
@@ -69,7 +79,9 @@ class UiServer:
             if security.tokens is not None
             else None
         )
-        api = Api(Reads(trainer, settings.server, recorded), self._streams, logins)
+        actions = Actions(acting) if acting is not None else None
+        reads = Reads(trainer, settings.server, recorded)
+        api = Api(reads, self._streams, logins, actions, predicting)
         self._pages = PageFiles(built_page() if folder is None else folder)
         app = application(api, self._pages, settings.listen, settings.host)
         self._http = HttpServer(app, settings.listen, _tls(settings))
@@ -119,6 +131,62 @@ def protect_page(settings: UiSettings) -> Security:
     return security
 
 
+def acting_by(
+    client: AsyncClient, settings: UiSettings, security: Security, credentials: Credentials
+) -> Acting | None:
+    """Opens the control of runs; None: the page is read-only.
+
+    Who has logged in acts with the rights of their own token, and is named by it in the audit.
+
+    Args:
+        client: The page's own.
+        settings: Settings of the page.
+        security: TLS and tokens of the page.
+        credentials: What the page presents to the trainer.
+
+    Raises:
+        InvalidInput: Tokens of visitors would be sent unencrypted.
+    """
+    if not settings.allow_actions:
+        return None
+
+    def of_visitor(token: str) -> Credentials:
+        return replace(credentials, token=token, token_file=None)
+
+    if security.tokens is not None:
+        of_visitor("any").check_target(settings.server)
+
+    @asynccontextmanager
+    async def acting(token: str) -> AsyncIterator[RunControl]:
+        if not token:
+            yield client
+            return
+        visitor = of_visitor(token)
+        async with AsyncClient(settings.server, timeout=_CALL_SECONDS, credentials=visitor) as own:
+            yield own
+
+    return acting
+
+
+@asynccontextmanager
+async def predicting_by(
+    settings: UiSettings, credentials: Credentials
+) -> AsyncIterator[Predicting | None]:
+    """The classifier that visitors may try; None: there is none.
+
+    Raises:
+        InvalidInput: The page's token would be sent unencrypted.
+    """
+    if not settings.predictor:
+        yield None
+        return
+    credentials.check_target(settings.predictor)
+    async with AsyncPredictClient(
+        settings.predictor, timeout=_CALL_SECONDS, credentials=credentials
+    ) as client:
+        yield client
+
+
 async def serve(settings: UiSettings) -> None:
     """Serves until SIGINT or SIGTERM. When ready, prints one JSON line with the addresses to
     standard output.
@@ -139,8 +207,9 @@ async def serve(settings: UiSettings) -> None:
         resume_for=_RESUME_SECONDS,
         credentials=credentials,
     )
-    async with client:
-        server = UiServer(client, settings, security, registry)
+    async with client, predicting_by(settings, credentials) as predicting:
+        acting = acting_by(client, settings, security, credentials)
+        server = UiServer(client, settings, security, registry, None, acting, predicting)
         with exposed(settings.metrics, registry) as shown:
             address = await server.start()
             scheme = "http" if settings.tls_certificate is None else "https"

@@ -106,6 +106,15 @@ class Logins:
             self.end(name)
             raise
 
+    def token(self, name: str) -> str:
+        """The token of a session.
+
+        Raises:
+            Unauthenticated: See `check`.
+        """
+        self.check(name)
+        return self._logins[name].token
+
     def count(self, record: TokenRecord) -> None:
         """Counts a request of an owner; administrators have no limit, as with the services.
 

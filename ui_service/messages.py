@@ -15,8 +15,10 @@ from google.protobuf import struct_pb2
 from google.protobuf.json_format import MessageToDict, SerializeToJsonError
 from google.protobuf.message import Message
 
+from mentorgrad.domain.agent import Agent
 from mentorgrad.domain.event import RunEvent
 from mentorgrad.domain.experiment import Experiment
+from mentorgrad.domain.prediction import Prediction, PredictorInfo
 from mentorgrad.domain.query import RunPage
 from mentorgrad.domain.run import Artifact, Run, Trajectory
 from mentorgrad.errors import InvalidInput, MentorgradError
@@ -67,6 +69,21 @@ def of_experiment(experiment: Experiment) -> dict[str, Any]:
 def of_trainer(info: TrainerInfo) -> dict[str, Any]:
     """What a trainer offers, as the message `GetTrainerInfoResponse`."""
     return _plain(fill(trainer_service_pb2.GetTrainerInfoResponse(), info))
+
+
+def of_agent(agent: Agent, is_alive: bool) -> dict[str, Any]:
+    """An agent, as the message `Agent`, and whether it reports."""
+    return _plain(to_message(agent)) | {"isAlive": is_alive}
+
+
+def of_predictor(info: PredictorInfo) -> dict[str, Any]:
+    """What a predict service predicts with, as the message `PredictorInfo`."""
+    return _plain(to_message(info))
+
+
+def of_prediction(found: Prediction) -> dict[str, Any]:
+    """A prediction, as the message `Prediction`."""
+    return _plain(to_message(found))
 
 
 def of_artifact(artifact: Artifact) -> dict[str, Any]:

@@ -17,20 +17,12 @@ from starlette.routing import Route
 from mentorgrad.installed import OURS, installed_version
 from mentorgrad.wire.json_schema import schemas_of
 from ui_service import messages
-from ui_service.route_meanings import (
-    DESCRIBED,
-    DOCUMENT,
-    ERROR,
-    OBJECT,
-    TEXT,
-    Described,
-    Parameter,
-    reference,
-)
+from ui_service.descriptions import OBJECT, TEXT, Described, Parameter, reference
+from ui_service.route_meanings import DESCRIBED, DOCUMENT, ERROR
 
 _MESSAGES = (
     *("Artifact", "CompareRunsResponse", "Experiment", "GetTrainerInfoResponse"),
-    *("Run", "RunEvent"),
+    *("Run", "RunEvent", "Prediction", "PredictorInfo"),
 )
 """Messages of the contract that are sent."""
 

@@ -9,10 +9,12 @@ from typing import Any
 
 from mentorgrad.domain.event import EventKind, RestartDecided
 from mentorgrad.domain.query import EventQuery, Thinning, View
+from mentorgrad.domain.run import RunState
 from mentorgrad.errors import InvalidInput, MentorgradError
 from mentorgrad.installed import OURS, installed_version
 from ui_service import messages
 from ui_service.experiment_reports import ExperimentReports
+from ui_service.house_work import HouseWork
 from ui_service.parameter_paths import ParameterPaths
 from ui_service.positions import MAX_RUNS
 from ui_service.recorded_events import RecordedEvents
@@ -34,6 +36,7 @@ class Reads:
         self._trainer, self._server, self._recorded = trainer, server, recorded
         self._shared: SharedReads[bytes] = SharedReads()
         self._reports = ExperimentReports(trainer)
+        self._work = HouseWork(trainer)
         self._paths = ParameterPaths(trainer)
 
     async def house(self, login: bool) -> bytes:
@@ -57,6 +60,10 @@ class Reads:
 
         return await self._shared.get("house", read)
 
+    async def work(self) -> bytes:
+        """Who executes runs, which wait and why, and how many end."""
+        return await self._work.read()
+
     async def runs(self, request: RunsRequest) -> bytes:
         """A page of runs."""
         run_filter = request.run_filter
@@ -70,11 +77,15 @@ class Reads:
         return await self._shared.get(request, read)
 
     async def run(self, run_id: str) -> bytes:
-        """A run."""
+        """A run, and why nobody executes it; empty: it does not wait, or only for its turn."""
 
         async def read() -> bytes:
             run = await self._trainer.get_run(run_id)
-            return messages.encoded({"run": messages.of_run(run), "lastSeq": run.last_seq})
+            waits = ""
+            if run.state in (RunState.QUEUED, RunState.INTERRUPTED):
+                waits = await self._work.why_waiting(run)
+            found = {"run": messages.of_run(run), "lastSeq": run.last_seq, "waits": waits}
+            return messages.encoded(found)
 
         return await self._shared.get(("run", run_id), read)
 

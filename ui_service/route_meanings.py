@@ -2,80 +2,32 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass
-from enum import StrEnum
-
 from mentorgrad.domain.event import EventKind
 from mentorgrad.domain.query import RunOrder
 from mentorgrad.domain.run import RunState
-from mentorgrad.wire.json_schema import REFERENCE, Schema
-from ui_service import requests
+from mentorgrad.wire.json_schema import Schema
+from ui_service import actions, requests
+from ui_service.descriptions import (
+    OBJECT,
+    TEXT,
+    Described,
+    Parameter,
+    fields,
+    list_of,
+    number,
+    one_of,
+    or_null,
+    reference,
+)
+from ui_service.page_token import TOKEN_HEADER
 from ui_service.positions import MAX_RUNS
 
 DOCUMENT = "/openapi.json"
 """Path of the document that is made from this table."""
 
-TEXT: Schema = {"type": "string"}
-OBJECT: Schema = {"type": "object"}
-
-
-@dataclass(frozen=True)
-class Parameter:
-    """A parameter of a query."""
-
-    name: str
-    """Name."""
-    meaning: str
-    """What it asks for."""
-    schema: Schema
-    """Its values; of a repeatable one, an array."""
-    required: bool = False
-    """Whether it must be given."""
-
-
-@dataclass(frozen=True)
-class Described:
-    """What a route means."""
-
-    summary: str
-    """One line."""
-    answer: Schema | None = None
-    """Schema of the JSON that is answered; None: 204, without content."""
-    parameters: tuple[Parameter, ...] = ()
-    """Parameters of the query."""
-    body: Schema | None = None
-    """Schema of the JSON that is sent; None: an empty body."""
-    media: str = "application/json"
-    """Content type of the answer."""
-
-
-def reference(name: str) -> Schema:
-    """A reference to the schema of a message of the contract."""
-    return {"$ref": REFERENCE + name}
-
-
-def _list_of(item: Schema) -> Schema:
-    return {"type": "array", "items": item}
-
-
-def _fields(**properties: Schema) -> Schema:
-    return {"type": "object", "properties": properties, "required": list(properties)}
-
-
-def _or_null(schema: Schema) -> Schema:
-    return {"anyOf": [schema, {"type": "null"}]}
-
-
-def _one_of(kind: type[StrEnum]) -> Schema:
-    return {"type": "string", "enum": [member.value for member in kind]}
-
-
-def _number(lowest: int, highest: int, default: int) -> Schema:
-    return {"type": "integer", "minimum": lowest, "maximum": highest, "default": default}
-
 
 def _page(default: int = 50) -> tuple[Parameter, ...]:
-    size = _number(1, requests.MAX_PAGE_SIZE, default)
+    size = number(1, requests.MAX_PAGE_SIZE, default)
     return (
         Parameter("page_size", "Maximum number of entries.", size),
         Parameter("page_token", "`nextPageToken` of the previous page.", TEXT),
@@ -83,7 +35,7 @@ def _page(default: int = 50) -> tuple[Parameter, ...]:
 
 
 def _runs(meaning: str, item: Schema) -> Parameter:
-    schema = _list_of(item) | {"minItems": 1, "maxItems": MAX_RUNS}
+    schema = list_of(item) | {"minItems": 1, "maxItems": MAX_RUNS}
     return Parameter("run", meaning, schema, required=True)
 
 
@@ -91,11 +43,11 @@ def _get(path: str, described: Described) -> tuple[tuple[str, str], Described]:
     return ("GET", path), described
 
 
-ERROR = _fields(error=_fields(reason=TEXT, message=TEXT, field=TEXT))
+ERROR = fields(error=fields(reason=TEXT, message=TEXT, field=TEXT))
 """Schema of every error."""
 
 _FIGURE: Schema = {"anyOf": [{"type": "number"}, {"enum": ["NaN", "Infinity", "-Infinity"]}]}
-_POINT = _fields(
+_POINT = fields(
     step={"type": "integer"},
     stage={"type": "integer"},
     loss=_FIGURE,
@@ -105,6 +57,14 @@ _POINT = _fields(
     isRestart={"type": "boolean"},
 )
 _STEP = {"type": "integer", "minimum": 0, "default": 0}
+_UPDATE: Schema = {
+    "type": "object",
+    "properties": {
+        "labels": {"type": "object", "additionalProperties": TEXT},
+        "remove_labels": list_of(TEXT),
+        "note": TEXT,
+    },
+}
 
 DESCRIBED: dict[tuple[str, str], Described] = dict(
     (
@@ -112,24 +72,53 @@ DESCRIBED: dict[tuple[str, str], Described] = dict(
             "/house",
             Described(
                 "The trainer: its address, whether it answers, and what it offers.",
-                _fields(
+                fields(
                     server=TEXT,
                     login={"type": "boolean"},
                     version=TEXT,
                     answers={"type": "boolean"},
-                    trainer=_or_null(reference("GetTrainerInfoResponse")),
+                    trainer=or_null(reference("GetTrainerInfoResponse")),
                 ),
+            ),
+        ),
+        _get(
+            "/house/work",
+            Described(
+                "Who executes runs (messages `Agent` with `isAlive`; null: the trainer does not "
+                "say), the runs that are executed, those that wait (messages `Run` with `waits`: "
+                "why), and how many ended in each hour of a day.",
+                fields(
+                    agents=or_null(list_of(OBJECT)),
+                    running=list_of(reference("Run")),
+                    waiting=list_of(OBJECT),
+                    ended=fields(hours=list_of(OBJECT), isPartial={"type": "boolean"}),
+                ),
+            ),
+        ),
+        _get(
+            "/predictor",
+            Described(
+                "What the predict service predicts with; null: the page has none.",
+                fields(predictor=or_null(reference("PredictorInfo"))),
+            ),
+        ),
+        _get(
+            "/session",
+            Described(
+                "What the visitor may do, and the page's token, which `POST` of `/actions` and "
+                f"`/predictions` takes in the header `{TOKEN_HEADER}`.",
+                fields(actions={"type": "boolean"}, classifier={"type": "boolean"}, token=TEXT),
             ),
         ),
         _get(
             "/runs",
             Described(
                 "A page of runs.",
-                _fields(runs=_list_of(reference("Run")), nextPageToken=TEXT),
+                fields(runs=list_of(reference("Run")), nextPageToken=TEXT),
                 (
-                    Parameter("state", "Only runs in these states.", _list_of(_one_of(RunState))),
-                    Parameter("label", "Only runs with these labels, NAME=VALUE.", _list_of(TEXT)),
-                    Parameter("order", "Order.", _one_of(RunOrder) | {"default": "newest"}),
+                    Parameter("state", "Only runs in these states.", list_of(one_of(RunState))),
+                    Parameter("label", "Only runs with these labels, NAME=VALUE.", list_of(TEXT)),
+                    Parameter("order", "Order.", one_of(RunOrder) | {"default": "newest"}),
                     *_page(),
                     Parameter("text", "Part of the name.", TEXT),
                     Parameter("objective", "Name of the objective.", TEXT),
@@ -143,23 +132,24 @@ DESCRIBED: dict[tuple[str, str], Described] = dict(
         _get(
             "/runs/{run_id}",
             Described(
-                "A run, and the number of its last event.",
-                _fields(run=reference("Run"), lastSeq={"type": "integer"}),
+                "A run, the number of its last event, and why nobody executes it; empty: it does "
+                "not wait, or only for its turn.",
+                fields(run=reference("Run"), lastSeq={"type": "integer"}, waits=TEXT),
             ),
         ),
         _get(
             "/runs/{run_id}/events",
             Described(
                 "A portion of a run's events, and the `after` of the next one; null: the last.",
-                _fields(events=_list_of(reference("RunEvent")), next=_or_null({"type": "integer"})),
+                fields(events=list_of(reference("RunEvent")), next=or_null({"type": "integer"})),
                 (
                     Parameter("after", "Only events with a greater number.", _STEP),
                     Parameter(
                         "limit",
                         "Maximum number of events; a portion may have fewer.",
-                        _number(1, requests.MAX_EVENTS, requests.MAX_EVENTS),
+                        number(1, requests.MAX_EVENTS, requests.MAX_EVENTS),
                     ),
-                    Parameter("kind", "Only events of these kinds.", _list_of(_one_of(EventKind))),
+                    Parameter("kind", "Only events of these kinds.", list_of(one_of(EventKind))),
                 ),
             ),
         ),
@@ -167,10 +157,10 @@ DESCRIBED: dict[tuple[str, str], Described] = dict(
             "/runs/{run_id}/trajectory",
             Described(
                 "Points of the loss curve, in order.",
-                _fields(points=_list_of(_POINT)),
+                fields(points=list_of(_POINT)),
                 (
                     Parameter(
-                        "points", "Maximum number of points.", _number(2, requests.MAX_POINTS, 500)
+                        "points", "Maximum number of points.", number(2, requests.MAX_POINTS, 500)
                     ),
                     Parameter("first_step", "Lowest step; 0: no limit.", _STEP),
                     Parameter("last_step", "Highest step; 0: no limit.", _STEP),
@@ -183,7 +173,7 @@ DESCRIBED: dict[tuple[str, str], Described] = dict(
         ),
         _get(
             "/runs/{run_id}/artifacts",
-            Described("The files of a run.", _fields(artifacts=_list_of(reference("Artifact")))),
+            Described("The files of a run.", fields(artifacts=list_of(reference("Artifact")))),
         ),
         _get(
             "/compare",
@@ -197,7 +187,7 @@ DESCRIBED: dict[tuple[str, str], Described] = dict(
             "/experiments",
             Described(
                 "A page of experiments, newest first; of their specs, names alone.",
-                _fields(experiments=_list_of(reference("Experiment")), nextPageToken=TEXT),
+                fields(experiments=list_of(reference("Experiment")), nextPageToken=TEXT),
                 _page(),
             ),
         ),
@@ -206,7 +196,7 @@ DESCRIBED: dict[tuple[str, str], Described] = dict(
             Described(
                 "An experiment, and the view of a report on its runs so far; null if it is of the "
                 "version that is asked with.",
-                _fields(experiment=reference("Experiment"), report=_or_null(OBJECT), version=TEXT),
+                fields(experiment=reference("Experiment"), report=or_null(OBJECT), version=TEXT),
                 (Parameter("version", "Version of the report that is known.", TEXT),),
             ),
         ),
@@ -220,7 +210,36 @@ DESCRIBED: dict[tuple[str, str], Described] = dict(
             ),
         ),
         _get(DOCUMENT, Described("This document.", OBJECT)),
-        (("POST", "/login"), Described("Begins a session.", body=_fields(token=TEXT))),
+        (
+            ("POST", "/actions"),
+            Described(
+                "Changes runs. Refused unless the page was started with `--allow-actions`; each "
+                "run has a result, `run` or `error`.",
+                fields(results=list_of(OBJECT)),
+                body={
+                    "type": "object",
+                    "properties": {
+                        "action": one_of(actions.Action),
+                        "run_ids": list_of(TEXT) | {"maxItems": actions.MAX_RUNS},
+                        "update": _UPDATE,
+                    },
+                    "required": ["action", "run_ids"],
+                },
+            ),
+        ),
+        (
+            ("POST", "/predictions"),
+            Described(
+                "The label of a text; `pair` for a classifier of pairs.",
+                fields(prediction=reference("Prediction")),
+                body={
+                    "type": "object",
+                    "properties": {"text": TEXT, "pair": TEXT},
+                    "required": ["text"],
+                },
+            ),
+        ),
+        (("POST", "/login"), Described("Begins a session.", body=fields(token=TEXT))),
         (("POST", "/logout"), Described("Ends the session.")),
     )
 )

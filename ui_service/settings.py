@@ -43,6 +43,17 @@ class UiSettings(OperationSettings, ListenerSettings):
         description="Require a login on a loopback address, too. Wherever tokens or an identity "
         "provider are given, a login is required anyway.",
     )
+    allow_actions: bool = Field(
+        False,
+        description="Let visitors cancel, pause, resume and finish runs, and edit labels and "
+        "notes. Where a login is required, with the rights of their own tokens at the trainer; "
+        "otherwise with those of the page's token.",
+    )
+    predictor: str = Field(
+        "",
+        description="Predict service, HOST:PORT, whose classifier visitors may try; it gets the "
+        "same token and certificates as the trainer.",
+    )
     host: Annotated[tuple[str, ...], NoDecode] = Field(
         (),
         description="Host name by which browsers reach the page (repeatable), beside localhost and "

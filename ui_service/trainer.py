@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import AsyncGenerator, Sequence
 from typing import Protocol
 
+from mentorgrad.domain.agent import AgentList
 from mentorgrad.domain.event import RunEvent
 from mentorgrad.domain.experiment import Experiment, ExperimentPage, Report
 from mentorgrad.domain.query import EventQuery, RunFilter, RunOrder, RunPage, Thinning, View
@@ -21,6 +22,14 @@ class Trainer(Protocol):
 
     async def trainer_info(self) -> TrainerInfo:
         """Describes the trainer."""
+        ...
+
+    async def list_workers(self) -> AgentList:
+        """The agents that execute runs.
+
+        Raises:
+            Unsupported: The trainer is of a version that does not list them.
+        """
         ...
 
     async def get_run(self, run_id: str) -> Run:

@@ -4,12 +4,14 @@ from __future__ import annotations
 
 import asyncio
 from contextlib import AsyncExitStack, closing
+from datetime import UTC, datetime
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 import pytest
 
 from mentorgrad.async_client import AsyncClient
+from mentorgrad.domain.agent import Agent
 from mentorgrad.domain.experiment import Arm, ExperimentSpec
 from mentorgrad.domain.objective import Function
 from mentorgrad.domain.run import Run
@@ -19,17 +21,20 @@ from tests.support.quick_runs import end_runs
 from tests.support.served_page import served_page
 from tests.support.served_runs import queue_run, served
 from tests.support.tabs import Tab, tab_of
+from tests.support.told_predictor import INFO, Told
 from tests.support.toy_run import toy_log
+from trainer_service.prediction.service import PredictServer
 
 if TYPE_CHECKING:
     from playwright.async_api import Browser
 
 AXE = Path(__file__).parents[2] / "ui/node_modules/axe-core/axe.min.js"
 TAGS = ["wcag2a", "wcag2aa", "wcag21a", "wcag21aa", "best-practice"]
-PARTS = ("", "mentor", "candidates", "path", "log", "spec")
+PARTS = ("", "mentor", "candidates", "lineage", "path", "log", "spec")
 
 pytestmark = [
     pytest.mark.slow,
+    pytest.mark.timeout(600),
     pytest.mark.asyncio(loop_scope="package"),
     pytest.mark.skipif(not AXE.is_file(), reason="no axe: `make ui` installs it"),
 ]
@@ -75,16 +80,24 @@ async def test_axe_finds_nothing_serious(browser: Browser, scheme: Any, width: i
         store = stack.enter_context(closing(TemporaryRunStore()))
         _, trainer = await stack.enter_async_context(served(store))
         experiment = await ended_experiment(store, trainer)
+        store.report_agent(Agent("gpu1", "worker", seen_at=datetime.now(UTC)), "it")
         done, queued = store.import_run(toy_log()).run_id, queue_run(store)
         addresses = {f"/runs/{done}?tab={part}": "h1 + .state-succeeded" for part in PARTS}
         addresses |= {
             "/": "tbody a",
             "/experiments": "tbody a",
             f"/experiments/{experiment}": "main h2",
+            "/house": "[aria-label=Queue] td",
             f"/compare?run={done}&run={queued}": "[aria-label='Differences of the specs'] td",
             "/nonesuch": ".problem",
+            "/classifier": "textarea",
         }
-        page = await stack.enter_async_context(served_page(trainer))
+        predictor = PredictServer(Told(), INFO)
+        at = await predictor.start()
+        stack.push_async_callback(predictor.stop, 0)
+        page = await stack.enter_async_context(
+            served_page(trainer, predictor=at, allow_actions=True)
+        )
         context = await browser.new_context(
             viewport={"width": width, "height": 800}, color_scheme=scheme
         )
@@ -96,4 +109,11 @@ async def test_axe_finds_nothing_serious(browser: Browser, scheme: Any, width: i
             await tab.load(page + address)
             await tab.sees(shown)
             found[address] = await serious(tab)
+        await tab.page.get_by_role("textbox", name="Text").fill("a good text")
+        await tab.page.get_by_role("button", name="Predict").click()
+        await tab.sees("td", "75.0%")
+        found["a prediction"] = await serious(tab)
+        await tab.load(f"{page}/runs/{queued}")
+        await tab.page.get_by_role("button", name="Labels and note").click()
+        found["a dialog"] = await serious(tab)
     assert {address: said for address, said in found.items() if said} == {}

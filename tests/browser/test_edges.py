@@ -25,7 +25,7 @@ if TYPE_CHECKING:
 
 pytestmark = [pytest.mark.slow, pytest.mark.asyncio(loop_scope="package")]
 
-PARTS = ("Mentor", "Candidates", "Path", "Log", "Spec and files", "Course")
+PARTS = ("Mentor", "Candidates", "Lineage", "Path", "Log", "Spec and files", "Course")
 HOSTILE = '<img src=x onerror="window.hurt=1"><script>window.hurt=1</script> & 🦋'
 """Markup; it must stay text."""
 RIGHT_TO_LEFT = "שלום עולם <b>🦋</b>"
@@ -210,6 +210,7 @@ LATER = [
     ("end", {"runId": "r1", **NOVEL}),
 ]
 SAID: dict[str, Any] = {
+    "/session": {},
     "/house": {"server": "a:1", "answers": True, "login": False, "trainer": NOVEL, **NOVEL},
     "/runs?": {"runs": [RUN], "nextPageToken": "", **NOVEL},
     "/runs/r1/events": {

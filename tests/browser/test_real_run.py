@@ -31,7 +31,7 @@ from trainer_service import composition
 from trainer_service.agent import local_agent
 from trainer_service.settings import TrainerSettings
 
-pytestmark = [pytest.mark.slow, pytest.mark.asyncio(loop_scope="package")]
+pytestmark = [pytest.mark.slow, pytest.mark.timeout(600), pytest.mark.asyncio(loop_scope="package")]
 
 MESSAGES = Path(__file__).parents[2] / "examples/messages.json"
 
@@ -151,7 +151,7 @@ async def test_a_run_is_watched_to_its_end_across_a_reload_and_compared(
     await ended(client, other)
     await tab.load(house.page)
     for name in (alone.name, spec.name):
-        await tab.page.get_by_role("checkbox", name=f"Compare {name}").check()
+        await tab.page.get_by_role("checkbox", name=f"Choose {name}").check()
     await tab.page.get_by_role("button", name="Compare 2").click()
     await tab.sees("h2", "Differences of the specs")
     compared = await client.compare_runs([other, run_id])

@@ -19,20 +19,25 @@ import httpx
 import pytest
 
 from mentorgrad.async_client import AsyncClient
+from mentorgrad.domain.audit import AuditFilter
 from mentorgrad.domain.event import StageStarted
 from mentorgrad.domain.experiment import Arm, ExperimentSpec
 from mentorgrad.domain.objective import Function
 from mentorgrad.domain.run import Run
 from mentorgrad.domain.spec import Budget, MentorChoice, RunSpec, Task
 from mentorgrad.errors import InvalidInput
+from mentorgrad.wire.credentials import Credentials
 from run_store.temporary_store import TemporaryRunStore
 from service_common import certificates, tokens
+from service_common.security import Security
+from service_common.token_file import TokenFile
 from service_common.tokens import Scope
 from tests.support.quick_runs import end_runs
 from tests.support.served_page import served_page
 from tests.support.served_runs import Worker, finished_run, queue_run, served
 from ui_service import http_server
 from ui_service.composition import serve
+from ui_service.page_token import TOKEN_HEADER
 from ui_service.settings import UiSettings
 
 
@@ -139,6 +144,11 @@ async def test_what_is_recorded_is_shown(store: TemporaryRunStore, folder: Path)
             return response.json()
 
         assert (await asked("/house"))["trainer"]["tasks"] == ["tickets"]
+        work = await asked("/house/work")
+        assert (work["agents"], work["waiting"]) == ([], [])
+        assert (
+            work["ended"]["hours"][-1]["succeeded"] + work["ended"]["hours"][-2]["succeeded"] == 1
+        )
         (listed,) = (await asked("/runs?state=succeeded"))["runs"]
         run = await asked(f"/runs/{run_id}")
         assert run["run"] == listed
@@ -234,6 +244,38 @@ async def test_a_page_that_others_reach_has_tls_and_a_login(
             base_url=browser.base_url, verify=renewed, trust_env=False
         ) as second:
             assert (await second.get("/")).status_code == 200
+
+
+async def test_a_visitor_changes_what_their_own_token_may(
+    store: TemporaryRunStore, folder: Path, tmp_path: Path
+) -> None:
+    file = tmp_path / "tokens.json"
+    _, own = tokens.create(file, "page", [Scope.ADMIN])
+    (tmp_path / "page.token").write_text(own)
+    _, alice = tokens.create(file, "alice", [Scope.RUN])
+    _, bob = tokens.create(file, "bob", [Scope.RUN])
+    protected = {"tokens": file, "token_file": tmp_path / "page.token", "allow_actions": True}
+    async with (
+        served(store, security=Security(tokens=TokenFile(file))) as (_, address),
+        page(address, folder, **protected) as browser,
+    ):
+        runs = {}
+        for token in (alice, bob):
+            async with AsyncClient(address, credentials=Credentials(token=token)) as client:
+                spec = RunSpec(Function(), mentor=MentorChoice("none"))
+                runs[token] = (await client.create_run(spec)).run.run_id
+        await browser.post("/api/v1/login", json={"token": alice})
+        session = (await browser.get("/api/v1/session")).json()
+        response = await browser.post(
+            "/api/v1/actions",
+            json={"action": "cancel", "run_ids": [runs[alice], runs[bob]]},
+            headers={"origin": str(browser.base_url), TOKEN_HEADER: session["token"]},
+        )
+        cancelled, refused = response.json()["results"]
+        assert cancelled["run"]["state"] == "RUN_STATE_CANCELLED"
+        assert refused["error"]["reason"] == "RUN_NOT_FOUND"
+    (entry,) = store.list_audit(AuditFilter(action="CancelRun", outcome="OK"))
+    assert (entry.caller, entry.record_id) == ("alice", runs[alice])
 
 
 @pytest.mark.parametrize(

@@ -10,7 +10,7 @@ from typing import Any
 from prometheus_client import CollectorRegistry
 
 from mentorgrad.async_client import AsyncClient
-from ui_service.composition import UiServer, protect_page
+from ui_service.composition import UiServer, acting_by, predicting_by, protect_page
 from ui_service.settings import UiSecrets, UiSettings, trainer_credentials
 
 
@@ -31,8 +31,13 @@ async def served_page(
     """
     chosen = UiSettings(**({"listen": "127.0.0.1:0", "server": trainer} | settings))
     credentials = trainer_credentials(chosen, UiSecrets())
-    async with AsyncClient(trainer, resume_for=0.1, credentials=credentials) as client:
-        ui = UiServer(client, chosen, protect_page(chosen), registry, folder)
+    async with (
+        AsyncClient(trainer, resume_for=0.1, credentials=credentials) as client,
+        predicting_by(chosen, credentials) as predicting,
+    ):
+        security = protect_page(chosen)
+        acting = acting_by(client, chosen, security, credentials)
+        ui = UiServer(client, chosen, security, registry, folder, acting, predicting)
         address = await ui.start()
         try:
             yield f"{'http' if chosen.tls_certificate is None else 'https'}://{address}"

@@ -4,17 +4,18 @@ from __future__ import annotations
 
 import asyncio
 from collections import Counter
-from collections.abc import AsyncGenerator, Sequence
+from collections.abc import AsyncGenerator, Mapping, Sequence
 from dataclasses import replace
 from typing import Any
 
 import numpy as np
 
+from mentorgrad.domain.agent import Agent, AgentList
 from mentorgrad.domain.event import Finished, RunEvent
 from mentorgrad.domain.experiment import Experiment, ExperimentPage, Report
 from mentorgrad.domain.query import EventQuery, RunFilter, RunOrder, RunPage, Thinning, View
 from mentorgrad.domain.run import Artifact, Run, RunState, Snapshot, Trajectory
-from mentorgrad.errors import NotFound, Unavailable
+from mentorgrad.errors import NotFound, PreconditionFailed, Unavailable, Unsupported
 from mentorgrad.responses import RunComparison, SpecDifference, TrainerInfo
 from tests.support.event_maker import EventMaker
 
@@ -22,8 +23,9 @@ from tests.support.event_maker import EventMaker
 class ToldTrainer:
     """See `ui_service.trainer.Trainer`.
 
-    `calls` counts the calls by name, and `lists` keeps what lists were asked for. A snapshot of a
-    trajectory has `parameters` numbers; 0: none are captured.
+    `calls` counts the calls by name; `lists` and `changes` keep what was asked for. `agents` is
+    None for a trainer that lists none. A snapshot of a trajectory has `parameters` numbers; 0:
+    none are captured. All runs are on a list's first page, and a second one is empty.
     """
 
     def __init__(self) -> None:
@@ -37,6 +39,8 @@ class ToldTrainer:
         self.parameters = 3
         self.experiments: dict[str, Experiment] = {}
         self.reports: dict[str, Report] = {}
+        self.changes: list[tuple[Any, ...]] = []
+        self.agents: tuple[Agent, ...] | None = ()
         self._changed = asyncio.Event()
 
     def add(self, run_id: str, events: int = 0) -> None:
@@ -86,6 +90,12 @@ class ToldTrainer:
         self._called("trainer_info")
         return TrainerInfo(version="0.1.0", devices=("cpu",), worker_slots=2)
 
+    async def list_workers(self) -> AgentList:
+        self._called("list_workers")
+        if self.agents is None:
+            raise Unsupported("there is no method ListWorkers")
+        return AgentList(self.agents)
+
     async def get_run(self, run_id: str) -> Run:
         self._called("get_run", run_id)
         return self.runs[run_id]
@@ -99,7 +109,40 @@ class ToldTrainer:
     ) -> RunPage:
         self._called("list_runs")
         self.lists.append((run_filter, order, page_size, page_token))
-        return RunPage(tuple(self.runs.values())[:page_size], "more")
+        states = (run_filter or RunFilter()).states
+        found = [run for run in self.runs.values() if not states or run.state in states]
+        return RunPage((), "") if page_token else RunPage(tuple(found[:page_size]), "more")
+
+    async def cancel_run(self, run_id: str) -> Run:
+        return self._change("cancel", run_id, state=RunState.CANCELLED)
+
+    async def finish_run(self, run_id: str) -> Run:
+        return self._change("finish", run_id)
+
+    async def pause_run(self, run_id: str) -> Run:
+        if self.runs[run_id].state is not RunState.RUNNING:
+            raise PreconditionFailed("it does not run", reason="TRANSITION_FORBIDDEN")
+        return self._change("pause", run_id, state=RunState.PAUSED)
+
+    async def resume_run(self, run_id: str) -> Run:
+        return self._change("resume", run_id, state=RunState.QUEUED)
+
+    async def update_run(
+        self,
+        run_id: str,
+        labels: Mapping[str, str] | None = None,
+        *,
+        remove_labels: Sequence[str] = (),
+        note: str | None = None,
+    ) -> Run:
+        self.changes.append((labels, remove_labels, note))
+        return self._change("update", run_id, note=note or "")
+
+    def _change(self, name: str, run_id: str, **fields: Any) -> Run:
+        self._called(name, run_id)
+        self.changes.append((name, run_id))
+        self.runs[run_id] = replace(self.runs[run_id], **fields)
+        return self.runs[run_id]
 
     async def watch(self, run_id: str, after_seq: int = 0) -> AsyncGenerator[RunEvent, None]:
         self._called("watch", run_id)

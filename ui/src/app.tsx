@@ -4,10 +4,12 @@ import { useEffect, useRef, useState } from "preact/hooks";
 import * as api from "./data/api";
 import { viewOf } from "./data/address";
 import { useRead } from "./data/hooks";
-import type { House } from "./data/messages";
+import type { House } from "./data/house";
+import { ClassifierPage } from "./pages/classifier";
 import { ComparePage } from "./pages/compare";
 import { ExperimentPage } from "./pages/experiment";
 import { ExperimentsPage } from "./pages/experiments";
+import { HousePage } from "./pages/house";
 import { LoginPage } from "./pages/login";
 import { RunPage } from "./pages/run";
 import { RunsPage } from "./pages/runs";
@@ -20,6 +22,8 @@ export function App() {
   useEffect(() => api.whenLoginIsWanted(() => setLoginWanted(true)), []);
   const [logins, setLogins] = useState(0);
   const house = useRead(isLoginWanted ? "" : `house ${logins}`, api.house, HOUSE_MS);
+  const session = useRead(isLoginWanted ? "" : `session ${logins}`, api.session);
+  const mayAct = session.value?.actions ?? false;
   const loggedIn = () => {
     setLoginWanted(false);
     setLogins(logins + 1);
@@ -29,7 +33,11 @@ export function App() {
       <a class="skip" href="#main">
         Skip to the content
       </a>
-      <Header house={house.value} isLoggedIn={!isLoginWanted} />
+      <Header
+        house={house.value}
+        isLoggedIn={!isLoginWanted}
+        hasClassifier={session.value?.classifier ?? false}
+      />
       <div aria-live="polite">
         {house.error !== undefined && house.error.status !== 401 && (
           <Banner>
@@ -50,14 +58,14 @@ export function App() {
         {isLoginWanted ? (
           <LoginPage onDone={loggedIn} />
         ) : (
-          <Content key={logins} house={house.value} />
+          <Content key={logins} house={house.value} mayAct={mayAct} />
         )}
       </main>
     </>
   );
 }
 
-function Content({ house }: { house: House | undefined }) {
+function Content({ house, mayAct }: { house: House | undefined; mayAct: boolean }) {
   const { path, query } = useAddress();
   const view = viewOf(path);
   const place = "runId" in view ? view.runId : "experimentId" in view ? view.experimentId : view.page;
@@ -68,15 +76,23 @@ function Content({ house }: { house: House | undefined }) {
     scrollTo(0, 0);
     document.getElementById("main")?.focus({ preventScroll: true });
   }, [place]);
-  if (view.page === "runs") return <RunsPage query={query} />;
+  if (view.page === "runs") return <RunsPage query={query} mayAct={mayAct} />;
   if (view.page === "run")
     return (
-      <RunPage key={view.runId} runId={view.runId} query={query} server={house?.server ?? ""} />
+      <RunPage
+        key={view.runId}
+        runId={view.runId}
+        query={query}
+        server={house?.server ?? ""}
+        mayAct={mayAct}
+      />
     );
   if (view.page === "experiments") return <ExperimentsPage query={query} />;
   if (view.page === "experiment")
     return <ExperimentPage key={view.experimentId} experimentId={view.experimentId} />;
   if (view.page === "compare") return <ComparePage query={query} />;
+  if (view.page === "classifier") return <ClassifierPage />;
+  if (view.page === "house") return <HousePage house={house} />;
   return (
     <p class="problem" role="alert">
       <b>Not found.</b> There is no such view. <Link to="/">All runs</Link>
@@ -84,7 +100,13 @@ function Content({ house }: { house: House | undefined }) {
   );
 }
 
-function Header({ house, isLoggedIn }: { house: House | undefined; isLoggedIn: boolean }) {
+interface HeaderProps {
+  house: House | undefined;
+  isLoggedIn: boolean;
+  hasClassifier: boolean;
+}
+
+function Header({ house, isLoggedIn, hasClassifier }: HeaderProps) {
   const { path } = useAddress();
   const { page } = viewOf(path);
   const leave = async () => {
@@ -110,6 +132,14 @@ function Header({ house, isLoggedIn }: { house: House | undefined; isLoggedIn: b
         <Link to="/compare" current={page === "compare" ? "page" : undefined}>
           Compare
         </Link>
+        <Link to="/house" current={page === "house" ? "page" : undefined}>
+          House
+        </Link>
+        {hasClassifier && (
+          <Link to="/classifier" current={page === "classifier" ? "page" : undefined}>
+            Classifier
+          </Link>
+        )}
       </nav>
       <div class="top-end">
         {house !== undefined && (

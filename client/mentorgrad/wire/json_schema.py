@@ -10,7 +10,12 @@ from typing import Any
 
 from google.protobuf.descriptor import Descriptor, EnumDescriptor, FieldDescriptor
 
-from mentorgrad.v1 import experiment_service_pb2, history_service_pb2, trainer_service_pb2
+from mentorgrad.v1 import (
+    experiment_service_pb2,
+    history_service_pb2,
+    predict_service_pb2,
+    trainer_service_pb2,
+)
 
 Schema = dict[str, Any]
 """A JSON Schema, draft 2020-12."""
@@ -42,7 +47,12 @@ _SCALARS: dict[int, Schema] = {
 }
 
 
-_SERVICES = (trainer_service_pb2, history_service_pb2, experiment_service_pb2)
+_SERVICES = (
+    trainer_service_pb2,
+    history_service_pb2,
+    experiment_service_pb2,
+    predict_service_pb2,
+)
 """They, and what they import, define the messages."""
 
 

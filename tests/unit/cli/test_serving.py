@@ -70,10 +70,12 @@ def test_what_nobody_says_is_the_services_own_default(invoke: Invoke, heard: Hea
 def test_a_page_of_the_trainer_is_served_if_it_is_asked_for(invoke: Invoke, heard: Heard) -> None:
     result = invoke("serve", "all")
     assert ("ui" in heard, result.stdout.count(" at ")) == (False, 2)
-    result = invoke("serve", "all", "--ui", "--ui-listen", "127.0.0.1:6", "--log-level", "debug")
+    given = ("--ui-listen", "127.0.0.1:6", "--log-level", "debug", "--allow-actions")
+    result = invoke("serve", "all", "--ui", *given)
     assert result.stdout.splitlines()[-1] == "ui at 127.0.0.1:7"
-    settings = UiSettings(listen="127.0.0.1:6", server="127.0.0.1:7", log_level="debug")
-    assert heard["ui"] == settings
+    assert heard["ui"] == UiSettings(
+        listen="127.0.0.1:6", server="127.0.0.1:7", log_level="debug", allow_actions=True
+    )
     assert heard["trainer threads"] == 3
 
 

@@ -24,8 +24,10 @@ from service_common.token_file import TokenFile
 from service_common.tokens import Scope
 from tests.support.told_trainer import ToldTrainer
 from ui_service import recorded_events
+from ui_service.actions import Acting, Actions
 from ui_service.api import Api
 from ui_service.app import application
+from ui_service.classifier import Predicting
 from ui_service.event_stream import EventStreams
 from ui_service.logins import LOGIN_SECONDS, Logins
 from ui_service.page_files import PageFiles
@@ -50,10 +52,14 @@ async def browsing(
     url: str = "http://127.0.0.1:8080",
     listen: str = "127.0.0.1:8080",
     hosts: tuple[str, ...] = (),
+    acting: Acting | None = None,
+    predicting: Predicting | None = None,
 ) -> AsyncIterator[httpx.AsyncClient]:
     recorded = RecordedEvents(trainer)
     streams = EventStreams(RunFeeds(trainer, recorded))
-    api = Api(Reads(trainer, "127.0.0.1:50551", recorded), streams, logins)
+    actions = Actions(acting) if acting is not None else None
+    reads = Reads(trainer, "127.0.0.1:50551", recorded)
+    api = Api(reads, streams, logins, actions, predicting)
     app = application(api, PageFiles(folder), listen, hosts)
     transport = httpx.ASGITransport(app, raise_app_exceptions=False)
     async with httpx.AsyncClient(transport=transport, base_url=url) as client:
@@ -297,7 +303,7 @@ async def test_many_tabs_ask_the_trainer_once(
 
 async def test_nothing_can_be_changed(browser: httpx.AsyncClient, trainer: ToldTrainer) -> None:
     trainer.add("a")
-    for path in ("/runs", "/runs/a", "/stream", "/house"):
+    for path in ("/runs", "/runs/a", "/stream", "/house", "/session"):
         for method in ("POST", "PUT", "PATCH", "DELETE", "OPTIONS"):
             response = await browser.request(method, f"/api/v1{path}")
             assert response.status_code == 405

@@ -6,16 +6,19 @@ export type View =
   | { page: "experiments" }
   | { page: "experiment"; experimentId: string }
   | { page: "compare" }
+  | { page: "house" }
+  | { page: "classifier" }
   | { page: "none" };
+
+const LISTS = ["runs", "experiments", "compare", "house", "classifier"] as const;
 
 /** The view of a path. */
 export function viewOf(path: string): View {
   const [folder = "runs", name, ...more] = path.split("/").filter(Boolean);
   if (more.length > 0) return { page: "none" };
   if (name === undefined) {
-    if (folder === "runs" || folder === "experiments" || folder === "compare")
-      return { page: folder };
-    return { page: "none" };
+    const page = LISTS.find((known) => known === folder);
+    return { page: page ?? "none" };
   }
   try {
     const id = decodeURIComponent(name);
@@ -67,7 +70,11 @@ const FILTERS = ["text", "label", "task", "mentor", "owner", "experiment"] as co
  * The query for a page of runs from the address of the view; what the service does not know is
  * left out.
  */
-export function runsQuery(view: URLSearchParams, pageSize: number): URLSearchParams {
+export function runsQuery(
+  view: URLSearchParams,
+  pageSize: number,
+  page = view.get("page") ?? "",
+): URLSearchParams {
   const query = new URLSearchParams({ page_size: String(pageSize) });
   for (const state of view.getAll("state")) query.append("state", state);
   for (const name of FILTERS) {
@@ -77,7 +84,6 @@ export function runsQuery(view: URLSearchParams, pageSize: number): URLSearchPar
   }
   const order = view.get("order");
   if (order) query.set("order", order);
-  const page = view.get("page");
   if (page) query.set("page_token", page);
   return query;
 }

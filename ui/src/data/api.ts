@@ -1,6 +1,8 @@
 /** Reads of the page's service. */
 
-import type { Artifact, Difference, Failure, House, Point, Run, RunEvent } from "./messages";
+import type { ActionRequest, ActionResult } from "./actions";
+import type { House, HouseWork, Prediction, PredictorInfo } from "./house";
+import type { Artifact, Difference, Failure, Point, Run, RunEvent } from "./messages";
 import type { Experiment, PathView, ReportView } from "./report";
 
 /** A request that the service refused, or that did not reach it. */
@@ -59,11 +61,14 @@ const at = (runId: string) => `/runs/${encodeURIComponent(runId)}`;
 
 export const house = (signal?: AbortSignal) => read<House>("/house", signal);
 
+/** Who executes runs, which wait and why, and how many end. */
+export const houseWork = (signal?: AbortSignal) => read<HouseWork>("/house/work", signal);
+
 export const runs = (query: URLSearchParams, signal?: AbortSignal) =>
   read<{ runs: Run[]; nextPageToken: string }>(`/runs?${query}`, signal);
 
 export const run = (runId: string, signal?: AbortSignal) =>
-  read<{ run: Run; lastSeq: number }>(at(runId), signal);
+  read<{ run: Run; lastSeq: number; waits: string }>(at(runId), signal);
 
 export const events = (runId: string, after: number, signal?: AbortSignal) =>
   read<{ events: RunEvent[]; next: number | null }>(
@@ -125,14 +130,66 @@ export const report = (experimentId: string, version: string, signal?: AbortSign
     signal,
   );
 
+/** What the visitor may do, and the token that shows that it is the page that asks. */
+export interface Session {
+  /** Whether they may change runs. */
+  actions: boolean;
+  /** Whether there is a classifier to try. */
+  classifier: boolean;
+  token: string;
+}
+
+let pageToken = "";
+
+export async function session(signal?: AbortSignal): Promise<Session> {
+  const found = await read<Session>("/session", signal);
+  pageToken = found.token;
+  return found;
+}
+
+/** Runs of one request of an action. */
+const MOST_AT_ONCE = 200;
+
+/** Changes runs, each for itself. */
+export async function act(request: ActionRequest): Promise<ActionResult[]> {
+  const found: ActionResult[] = [];
+  for (let from = 0; from < request.run_ids.length; from += MOST_AT_ONCE) {
+    const run_ids = request.run_ids.slice(from, from + MOST_AT_ONCE);
+    const { results } = await done<{ results: ActionResult[] }>("/actions", { ...request, run_ids });
+    found.push(...results);
+  }
+  return found;
+}
+
+/** The classifier of the predict service; null: there is none. */
+export const predictor = (signal?: AbortSignal) =>
+  read<{ predictor: PredictorInfo | null }>("/predictor", signal);
+
+/** The prediction for a text, and its second text if the classifier is one of pairs. */
+export const predict = (text: string, pair?: string) =>
+  done<{ prediction: Prediction }>("/predictions", pair === undefined ? { text } : { text, pair });
+
+/** The answer to a request that only the page may make. */
+async function done<T>(path: string, body: object): Promise<T> {
+  const send = () => sent(path, body, { "mentorgrad-page-token": pageToken });
+  try {
+    return (await (await send()).json()) as T;
+  } catch (error) {
+    // The page's service is another process than before, or this a new session.
+    if (!(error instanceof ApiError) || error.reason !== "PAGE_TOKEN") throw error;
+    await session();
+    return (await (await send()).json()) as T;
+  }
+}
+
 export const login = (token: string) => sent("/login", { token });
 
 export const logout = () => sent("/logout", {});
 
-async function sent(path: string, body: object): Promise<void> {
-  await asked(path, {
+function sent(path: string, body: object, headers: { [name: string]: string } = {}) {
+  return asked(path, {
     method: "POST",
-    headers: { "content-type": "application/json" },
+    headers: { "content-type": "application/json", ...headers },
     body: JSON.stringify(body),
   });
 }

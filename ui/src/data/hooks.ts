@@ -1,8 +1,10 @@
 /** Data for components. */
 
 import { useEffect, useRef, useState } from "preact/hooks";
+import * as api from "./api";
 import { ApiError } from "./api";
 import { LiveRuns, type LiveRun } from "./live_runs";
+import type { Run } from "./messages";
 
 /** What a read has brought so far. */
 export interface Loaded<T> {
@@ -80,6 +82,23 @@ export function useLiveRuns(runIds: readonly string[]): LiveRun[] {
   }, [key]);
   const runs = live.current?.runs;
   return runIds.flatMap((runId) => runs?.get(runId) ?? []);
+}
+
+const RECORD_MS = 5_000;
+
+/** How long an action's answer stands before what is read later: equal reads share an answer. */
+const OWN_MS = 8_000;
+
+/** The record of a run: what is not in its log, as its labels and note. */
+export function useRecord(runId: string) {
+  const found = useRead(runId, (signal) => api.run(runId, signal), RECORD_MS);
+  const [own, setOwn] = useState<Run | undefined>(undefined);
+  useEffect(() => {
+    if (own === undefined) return;
+    const timer = setTimeout(() => setOwn(undefined), OWN_MS);
+    return () => clearTimeout(timer);
+  }, [own]);
+  return { run: own ?? found.value?.run, waits: found.value?.waits ?? "", set: setOwn };
 }
 
 /** The time, in milliseconds, again every second while `isTicking`. */

@@ -95,6 +95,8 @@ export interface Run {
   reason?: string;
   owner?: string;
   project?: string;
+  labels?: { [name: string]: string };
+  note?: string;
 }
 
 export interface Snapshot {
@@ -110,6 +112,7 @@ export interface Proposal {
   values?: Real[];
   rationale?: string;
   parents?: string[];
+  baseId?: string;
   settings?: Fields;
 }
 
@@ -195,15 +198,6 @@ export interface Point {
   loss: Real;
   learningRate: Real;
   words: string;
-}
-
-export interface House {
-  server: string;
-  answers: boolean;
-  login: boolean;
-  version: string;
-  trainer: null | { version?: string; workerSlots?: Int; queuedRuns?: Int; devices?: string[] };
-  error?: Failure;
 }
 
 export interface Failure {

@@ -115,6 +115,10 @@ export class RunLog {
     return this.decisions.filter(({ decision }) => decision.restarted).length;
   }
 
+  get isWaiting(): boolean {
+    return this.state === "queued" || this.state === "interrupted";
+  }
+
   get isEnded(): boolean {
     return isFinal(this.state);
   }

@@ -28,6 +28,19 @@ function* fieldsOf(fields: Fields, before: string): Generator<SpecField> {
   }
 }
 
+/** The spec with the names and values of the SDK and of spec files. */
+export function plainSpec(spec: Spec): Fields {
+  const within = (fields: Fields, before: string): Fields =>
+    Object.fromEntries(
+      Object.entries(fields).map(([name, value]) => {
+        const path = before ? `${before}.${snake(name)}` : snake(name);
+        const isMessage = isFields(value) && !WHOLE.has(path);
+        return [snake(name), isMessage ? within(value, path) : plain(path, value)];
+      }),
+    );
+  return within(spec as Fields, "");
+}
+
 function isFields(value: Json): value is Fields {
   return typeof value === "object" && value !== null && !Array.isArray(value);
 }

@@ -2,8 +2,9 @@
 
 import { useEffect } from "preact/hooks";
 import { runAddress } from "../data/address";
-import { useLiveRuns, useNow } from "../data/hooks";
+import { useLiveRuns, useNow, useRecord } from "../data/hooks";
 import type { LiveRun } from "../data/live_runs";
+import type { Run } from "../data/messages";
 import { counted, DASH, figure, int, moment, percent, real, span } from "../data/numbers";
 import type { RunLog } from "../data/run_log";
 import { plannedSteps } from "../data/spec";
@@ -11,8 +12,10 @@ import { subject, title } from "../data/words";
 import { Copy, Empty, Meter, StateBadge, Tile, Words } from "../parts/basics";
 import { Labels } from "../parts/labels";
 import { Link } from "../parts/router";
+import { RunActions } from "./run_parts/run_actions";
 import { CandidatesTab } from "./run_tabs/candidates";
 import { CourseTab } from "./run_tabs/course";
+import { LineageTab } from "./run_tabs/lineage";
 import { LogTab } from "./run_tabs/log";
 import { MentorTab } from "./run_tabs/mentor";
 import { PathTab } from "./run_tabs/path";
@@ -22,6 +25,7 @@ const TABS = [
   ["", "Course"],
   ["mentor", "Mentor"],
   ["candidates", "Candidates"],
+  ["lineage", "Lineage"],
   ["path", "Path"],
   ["log", "Log"],
   ["spec", "Spec and files"],
@@ -31,10 +35,12 @@ interface RunPageProps {
   runId: string;
   query: URLSearchParams;
   server: string;
+  mayAct: boolean;
 }
 
-export function RunPage({ runId, query, server }: RunPageProps) {
+export function RunPage({ runId, query, server, mayAct }: RunPageProps) {
   const live = useLiveRuns([runId])[0];
+  const record = useRecord(runId);
   const log = live?.log;
   const name = log ? title(log) : "run";
   useEffect(() => {
@@ -47,7 +53,20 @@ export function RunPage({ runId, query, server }: RunPageProps) {
   const tab = query.get("tab") ?? "";
   return (
     <>
-      <Head live={live} />
+      <Head live={live} record={record.run} />
+      {record.waits && log.isWaiting && (
+        <p class="note">
+          Waits: <Words text={record.waits} />
+        </p>
+      )}
+      {mayAct && (
+        <RunActions
+          runId={runId}
+          state={log.state}
+          record={record.run}
+          onChanged={record.set}
+        />
+      )}
       <Tiles log={log} />
       <nav class="tabs" aria-label="Parts of the run">
         {TABS.map(([key, label]) => (
@@ -61,9 +80,10 @@ export function RunPage({ runId, query, server }: RunPageProps) {
       {tab === "" && <CourseTab log={log} />}
       {tab === "mentor" && <MentorTab log={log} />}
       {tab === "candidates" && <CandidatesTab log={log} />}
+      {tab === "lineage" && <LineageTab log={log} />}
       {tab === "path" && <PathTab log={log} />}
       {tab === "log" && <LogTab log={log} />}
-      {tab === "spec" && <SpecTab log={log} server={server} />}
+      {tab === "spec" && <SpecTab log={log} record={record.run} server={server} />}
     </>
   );
 }
@@ -80,7 +100,7 @@ function Number({ of }: { of: number }) {
   return of > 0 ? <span class="tab-count">{of}</span> : null;
 }
 
-function Head({ live }: { live: LiveRun }) {
+function Head({ live, record }: { live: LiveRun; record: Run | undefined }) {
   const { log } = live;
   const now = useNow(!log.isEnded);
   const from = moment(log.startedAt);
@@ -108,8 +128,13 @@ function Head({ live }: { live: LiveRun }) {
             <Words text={log.reason} />
           </>
         )}{" "}
-        <Labels of={log.spec.labels} />
+        <Labels of={record ? record.labels : log.spec.labels} />
       </p>
+      {record?.note && (
+        <p class="run-note" dir="auto">
+          {record.note}
+        </p>
+      )}
     </>
   );
 }

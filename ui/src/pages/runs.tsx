@@ -1,20 +1,12 @@
 /** The list of runs. The address holds filter, order and page. */
 
 import { useEffect, useState } from "preact/hooks";
-import * as api from "../data/api";
-import { changed, compareAddress, experimentAddress, runAddress, runsQuery } from "../data/address";
-import { useNow, useRead } from "../data/hooks";
-import type { Run } from "../data/messages";
-import { clock, count, figure, int, moment, percent, real, span } from "../data/numbers";
-import { plannedSteps } from "../data/spec";
-import { isFinal, shortId, state, STATES, subject, title } from "../data/words";
-import { Empty, Problem, StateBadge, Words } from "../parts/basics";
-import { Labels } from "../parts/labels";
+import { changed, compareAddress, experimentAddress } from "../data/address";
+import { STATES } from "../data/words";
 import { go, Link } from "../parts/router";
-import { type ColumnOf, Table } from "../parts/table";
+import { RunList } from "./run_list";
+import { RunsActions } from "./runs_actions";
 
-const PAGE_SIZE = 50;
-const POLL_MS = 2_000;
 const MOST_COMPARED = 20;
 
 const ORDERS = [
@@ -23,18 +15,21 @@ const ORDERS = [
   ["best_selection_loss", "lowest loss first"],
 ] as const;
 
-export function RunsPage({ query }: { query: URLSearchParams }) {
-  const asked = runsQuery(query, PAGE_SIZE);
-  const found = useRead(asked.toString(), (signal) => api.runs(asked, signal), POLL_MS);
+interface RunsPageProps {
+  query: URLSearchParams;
+  mayAct: boolean;
+}
+
+export function RunsPage({ query, mayAct }: RunsPageProps) {
   const [chosen, setChosen] = useState<readonly string[]>([]);
   useEffect(() => {
     document.title = "Runs · mentorgrad";
   }, []);
   const experiment = query.get("experiment") ?? "";
-  const runs = found.value?.runs ?? [];
-  const next = found.value?.nextPageToken ?? "";
-  const choose = (runId: string, isChosen: boolean) =>
-    setChosen(isChosen ? [...chosen, runId] : chosen.filter((other) => other !== runId));
+  const choose = (runIds: readonly string[], areChosen: boolean) => {
+    const others = chosen.filter((runId) => !runIds.includes(runId));
+    setChosen(areChosen ? [...others, ...runIds] : others);
+  };
   return (
     <>
       <div class="page-head">
@@ -54,26 +49,14 @@ export function RunsPage({ query }: { query: URLSearchParams }) {
           Compare{chosen.length > 0 ? ` ${chosen.length}` : ""}
         </button>
       </div>
+      {mayAct && <RunsActions runIds={chosen} />}
       {experiment && (
         <p class="lead">
           Of the experiment <Link to={experimentAddress(experiment)}>{experiment}</Link>
         </p>
       )}
       <Filter query={query} />
-      {found.error && <Problem error={found.error} />}
-      {found.value !== undefined && runs.length === 0 && (
-        <Empty>
-          {query.toString()
-            ? "No run matches."
-            : "There are no runs yet. Create one with `mentorgrad run`."}
-        </Empty>
-      )}
-      {runs.length > 0 && <RunTable runs={runs} chosen={chosen} choose={choose} />}
-      {found.value === undefined && found.error === undefined && <Empty>Reading…</Empty>}
-      <nav class="pages" aria-label="Pages">
-        {query.get("page") && <Link to={`/${changed(query, { page: "" })}`}>« First page</Link>}
-        {next && <Link to={`/${changed(query, { page: next })}`}>Next page »</Link>}
-      </nav>
+      <RunList key={query.toString()} query={query} chosen={chosen} choose={choose} />
     </>
   );
 }
@@ -129,94 +112,4 @@ function Filter({ query }: { query: URLSearchParams }) {
       {query.toString() && <Link to="/">Reset</Link>}
     </form>
   );
-}
-
-interface RunTableProps {
-  runs: readonly Run[];
-  chosen: readonly string[];
-  choose: (runId: string, isChosen: boolean) => void;
-}
-
-function RunTable({ runs, chosen, choose }: RunTableProps) {
-  const isLive = runs.some((run) => !isFinal(state(run.state)));
-  const now = useNow(isLive);
-  const columns: ColumnOf<Run>[] = [
-    {
-      name: "compare",
-      isNameUnseen: true,
-      class: "choice",
-      cell: (run) => (
-        <input
-          type="checkbox"
-          aria-label={`Compare ${title(run)} ${run.runId}`}
-          checked={chosen.includes(run.runId)}
-          onChange={(event) => choose(run.runId, event.currentTarget.checked)}
-        />
-      ),
-    },
-    { name: "state", class: "cell-state", cell: (run) => <StateBadge state={state(run.state)} /> },
-    { name: "run", class: "cell-run", cell: (run) => <RunCell run={run} /> },
-    {
-      name: "mentor",
-      class: "cell-mentor",
-      cell: (run) => <Words text={run.spec?.mentor?.name} />,
-    },
-    { name: "steps", class: "cell-steps", cell: (run) => <Progress run={run} /> },
-    {
-      name: "best loss",
-      isNumber: true,
-      cell: (run) => figure(real(run.bestSelectionLoss)),
-    },
-    {
-      name: "test accuracy",
-      isNumber: true,
-      cell: (run) => percent(real(run.result?.test?.accuracy)),
-    },
-    { name: "restarts", isNumber: true, cell: (run) => count(int(run.restartsApplied)) },
-    { name: "started", class: "time", cell: (run) => clock(run.startedAt, now) },
-    { name: "took", class: "time", cell: (run) => took(run, now) },
-  ];
-  return (
-    <div class="runs">
-      <Table label="Runs" columns={columns} rows={runs} id={(run) => run.runId} />
-    </div>
-  );
-}
-
-function RunCell({ run }: { run: Run }) {
-  return (
-    <>
-      <Link to={runAddress(run.runId)}>
-        <Words text={title(run)} />
-      </Link>
-      <div class="sub">
-        {run.spec?.name && <Words text={subject(run.spec)} />}
-        <code title={run.runId}>{shortId(run.runId)}</code>
-        <Labels of={run.spec?.labels} />
-      </div>
-    </>
-  );
-}
-
-function Progress({ run }: { run: Run }) {
-  const planned = plannedSteps(run.spec ?? {});
-  const step = int(run.step);
-  return (
-    <div class="progress">
-      <span class="number">
-        {count(step)}
-        {planned > 0 && <span class="muted"> / {count(planned)}</span>}
-      </span>
-      {planned > 0 && !isFinal(state(run.state)) && (
-        <meter min={0} max={planned} value={Math.min(step, planned)} aria-hidden="true" />
-      )}
-    </div>
-  );
-}
-
-function took(run: Run, now: number): string {
-  const from = moment(run.startedAt);
-  if (from === undefined) return "–";
-  const until = moment(run.finishedAt) ?? now;
-  return span(Math.max(0, until - from) / 1000);
 }

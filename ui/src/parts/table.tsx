@@ -11,6 +11,8 @@ export interface ColumnOf<Row> {
   class?: string;
   /** Whether the name is for those alone who do not see the column. */
   isNameUnseen?: boolean;
+  /** What stands above the column instead of its name. */
+  head?: ComponentChildren;
 }
 
 interface TableProps<Row> {
@@ -25,26 +27,47 @@ export function Table<Row>({ label, columns, rows, id, rowClass }: TableProps<Ro
   return (
     <div class="scroll" tabIndex={0} role="group" aria-label={label}>
       <table>
-        <thead>
-          <tr>
-            {columns.map((column) => (
-              <th scope="col" key={column.name} class={column.isNumber ? "number" : column.class}>
-                {column.isNameUnseen ? <span class="unseen">{column.name}</span> : column.name}
-              </th>
-            ))}
-          </tr>
-        </thead>
+        <Head columns={columns} />
         <tbody>
           {rows.map((row, index) => (
             <tr key={id(row, index)} class={rowClass?.(row)}>
-              {columns.map((column) => (
-                <Cell key={column.name} column={column} content={column.cell(row, index)} />
-              ))}
+              <Cells columns={columns} row={row} index={index} />
             </tr>
           ))}
         </tbody>
       </table>
     </div>
+  );
+}
+
+export function Head<Row>({ columns }: { columns: readonly ColumnOf<Row>[] }) {
+  return (
+    <thead>
+      <tr>
+        {columns.map((column) => (
+          <th scope="col" key={column.name} class={column.isNumber ? "number" : column.class}>
+            {column.head ??
+              (column.isNameUnseen ? <span class="unseen">{column.name}</span> : column.name)}
+          </th>
+        ))}
+      </tr>
+    </thead>
+  );
+}
+
+interface CellsProps<Row> {
+  columns: readonly ColumnOf<Row>[];
+  row: Row;
+  index: number;
+}
+
+export function Cells<Row>({ columns, row, index }: CellsProps<Row>) {
+  return (
+    <>
+      {columns.map((column) => (
+        <Cell key={column.name} column={column} content={column.cell(row, index)} />
+      ))}
+    </>
   );
 }
 

@@ -150,6 +150,14 @@ def serve_all(
             help="With --ui: listen address of the page. Default: 127.0.0.1:8080.",
         ),
     ] = None,
+    allow_actions: Annotated[
+        bool,
+        typer.Option(
+            "--allow-actions",
+            help="With --ui: let visitors of the page cancel, pause, resume, finish and label "
+            "runs.",
+        ),
+    ] = False,
     insecure: Annotated[
         bool,
         typer.Option("--insecure", help="Allow unencrypted connections from other machines."),
@@ -219,8 +227,8 @@ def serve_all(
             )
             addresses = {"mentor": mentor, "trainer": trainer}
             if ui:
-                page = [*flags(listen=ui_listen, server=trainer), *common]
-                addresses["ui"] = services.start("ui", page, None)
+                page = flags(listen=ui_listen, server=trainer, allow_actions=allow_actions)
+                addresses["ui"] = services.start("ui", [*page, *common], None)
             for service, address in addresses.items():
                 out.result({"service": service, "address": address}, f"{service} at {address}")
             note(f"try: mentorgrad run --mentor {name}{suffix(trainer)}   (Ctrl-C stops all)")

@@ -1,20 +1,28 @@
 /** The spec, how to run it again, and the run's files. */
 
 import type { ComponentChildren } from "preact";
+import { useState } from "preact/hooks";
+import { againCall, againPython } from "../../data/again";
 import * as api from "../../data/api";
 import { useRead } from "../../data/hooks";
 import { bytes, clock, count, int } from "../../data/numbers";
+import type { Run, Spec } from "../../data/messages";
 import type { RunLog } from "../../data/run_log";
 import { againCommand, downloadCommand, shown, specFields } from "../../data/spec";
 import { Command, Empty, Facts, Problem, Section, Words } from "../../parts/basics";
 import { Table } from "../../parts/table";
 
-export function SpecTab({ log, server }: { log: RunLog; server: string }) {
+interface SpecTabProps {
+  log: RunLog;
+  /** Undefined until it has been read. */
+  record: Run | undefined;
+  server: string;
+}
+
+export function SpecTab({ log, record, server }: SpecTabProps) {
   return (
     <>
-      <Section title="The same again">
-        <Command text={againCommand(log.spec, server)} label="Copy the command" />
-      </Section>
+      <Again spec={log.spec} server={server} />
       <Files log={log} server={server} />
       <div class="columns">
         <Section title="Spec">
@@ -33,7 +41,7 @@ export function SpecTab({ log, server }: { log: RunLog; server: string }) {
           />
         </Section>
         <div>
-          <Record log={log} />
+          <Record log={log} run={record} />
           <Section title="Versions">
             <Facts rows={Object.entries(log.versions).sort()} />
           </Section>
@@ -43,9 +51,47 @@ export function SpecTab({ log, server }: { log: RunLog; server: string }) {
   );
 }
 
-function Record({ log }: { log: RunLog }) {
-  const found = useRead(log.runId, (signal) => api.run(log.runId, signal));
-  const run = found.value?.run;
+/** Ways to create the same run again. */
+const WAYS: readonly (readonly [string, (spec: Spec, server: string) => string])[] = [
+  ["Command line", againCommand],
+  ["Python", againPython],
+  ["buf curl", againCall],
+];
+
+function Again({ spec, server }: { spec: Spec; server: string }) {
+  const [chosen, setChosen] = useState(0);
+  const [name, written] = WAYS[chosen]!;
+  return (
+    <Section
+      title="The same again"
+      aside={
+        <div role="group" aria-label="Ways to create the same run again" class="chart-controls">
+          {WAYS.map(([way], at) => (
+            <button
+              type="button"
+              key={way}
+              class="button small"
+              aria-pressed={at === chosen}
+              onClick={() => setChosen(at)}
+            >
+              {way}
+            </button>
+          ))}
+        </div>
+      }
+    >
+      <Command text={written(spec, server)} label={`Copy: ${name}`} />
+      {name === "buf curl" && (
+        <p class="note">
+          A trainer with TLS also needs <code>https</code> and <code>--cacert</code>; one with
+          tokens <code>--header</code> and <code>--reflect-header</code>.
+        </p>
+      )}
+    </Section>
+  );
+}
+
+function Record({ log, run }: { log: RunLog; run: Run | undefined }) {
   const rows: [string, ComponentChildren][] = [
     ["id", <code>{log.runId}</code>],
     ["owner", <Words text={run?.owner} />],

@@ -1,0 +1,85 @@
+/** The house, and what it is busy with: messages of the contract, and of the page’s own API. */
+
+import type { Failure, Int, Real, Run } from "./messages";
+
+/** What a trainer offers. */
+export interface Trainer {
+  version?: string;
+  devices?: string[];
+  objectives?: string[];
+  functions?: string[];
+  tasks?: string[];
+  optimizers?: string[];
+  mentors?: MentorEntry[];
+  workerSlots?: Int;
+  queuedRuns?: Int;
+  queueLimit?: Int;
+  tunedModels?: string[];
+  uploadLimitBytes?: Int;
+}
+
+export interface MentorEntry {
+  name?: string;
+  available?: boolean;
+  model?: string;
+}
+
+export interface House {
+  server: string;
+  answers: boolean;
+  login: boolean;
+  version: string;
+  trainer: Trainer | null;
+  error?: Failure;
+}
+
+export interface Agent {
+  name?: string;
+  service?: string;
+  host?: string;
+  version?: string;
+  devices?: string[];
+  slots?: Int;
+  labels?: { [name: string]: string };
+  mentors?: string[];
+  runIds?: string[];
+  isDraining?: boolean;
+  startedAt?: string;
+  seenAt?: string;
+  /** Whether it has reported lately; of the page's own API. */
+  isAlive: boolean;
+}
+
+/** What the house is busy with, in the page's own API. */
+export interface HouseWork {
+  /** Null: the trainer is of a version that lists none. */
+  agents: Agent[] | null;
+  running: Run[];
+  /** With why nobody executes a run; empty: it has to wait for its turn. */
+  waiting: (Run & { waits: string })[];
+  ended: { hours: EndedHour[]; isPartial: boolean };
+}
+
+export interface PredictorInfo {
+  labels?: string[];
+  paired?: boolean;
+  use?: string;
+  objective?: string;
+  model?: string;
+  runId?: string;
+  version?: string;
+}
+
+export interface Prediction {
+  label?: string;
+  probabilities?: Real[];
+  isCut?: boolean;
+}
+
+/** How many runs ended in an hour. */
+export interface EndedHour {
+  from: string;
+  succeeded: number;
+  failed: number;
+  cancelled: number;
+}
