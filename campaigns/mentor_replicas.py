@@ -40,17 +40,18 @@ async def _pipe(reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> N
 
 
 @asynccontextmanager
-async def one_address(ports: Sequence[int]) -> AsyncIterator[str]:
-    """An address whose connections go to the ports in turn."""
+async def one_port(ports: Sequence[int]) -> AsyncIterator[int]:
+    """A port whose connections go to the ports in turn. It listens on all loopback addresses: gRPC
+    shares a connection between the clients of a process that name the same one."""
     turns = itertools.cycle(ports)
 
     async def spread(reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
         there, back = await asyncio.open_connection("127.0.0.1", next(turns))
         await asyncio.gather(_pipe(reader, back), _pipe(there, writer))
 
-    server = await asyncio.start_server(spread, "127.0.0.1", 0)
+    server = await asyncio.start_server(spread, "0.0.0.0", 0)
     try:
-        yield f"127.0.0.1:{server.sockets[0].getsockname()[1]}"
+        yield server.sockets[0].getsockname()[1]
     finally:
         server.close()
 
@@ -73,12 +74,11 @@ async def measured(replicas: int, given: argparse.Namespace) -> dict[str, Any]:
     """The figures of a number of replicas."""
     mentors = [MentorProcess(0, given.delay) for _ in range(replicas)]
     try:
-        async with one_address([mentor.port for mentor in mentors]) as address:
+        async with one_port([mentor.port for mentor in mentors]) as port:
             clients = replicas * given.clients
-            await asyncio.gather(*(ask(address, f"warm{n}", 1) for n in range(clients)))
             began = time.perf_counter()
             waits = await asyncio.gather(
-                *(ask(address, f"client{n}", given.questions) for n in range(clients))
+                *(ask(f"127.0.0.{n + 1}:{port}", f"c{n}", given.questions) for n in range(clients))
             )
             seconds = time.perf_counter() - began
     finally:
