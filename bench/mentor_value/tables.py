@@ -4,11 +4,11 @@ from __future__ import annotations
 
 import math
 from collections.abc import Sequence
+from statistics import fmean
 
 from bench.mentor_value.figures import Place, arms_of, difference, figures, place_of
 from bench.mentor_value.plan import MENTOR, weights
 from bench.mentor_value.records import Record
-from trainer_service.experiments.statistics import estimate
 
 _FIGURES = ("loss", "accuracy", "macro_f1")
 _COMPARED = ("loss", "accuracy")
@@ -56,8 +56,10 @@ def _table(records: Sequence[Record], place: Place) -> str:
 
 
 def _mean(records: Sequence[Record], place: Place, arm: str, name: str) -> str:
-    found = estimate(figures(records, place, arm, name))
-    return "" if found is None else f"{found.mean:.3f}"
+    """Mean over tasks of the means over seeds; a task with one seed counts as the others do."""
+    by_stratum = figures(records, place, arm, name).values()
+    means = [fmean(by_seed.values()) for by_seed in by_stratum]
+    return f"{fmean(means):.3f}" if means else ""
 
 
 def _against(records: Sequence[Record], place: Place, mentor: str, arm: str) -> list[str]:

@@ -205,7 +205,7 @@ def test_watching_a_run_that_fails_leaves_with_1(
 def test_labels_and_notes(command: CommandLine, store: TemporaryRunStore) -> None:
     run_id = queue_run(store)
     tagged = command("runs", "tag", run_id, "team=vision", "draft=yes")
-    assert tagged.stdout.rstrip().endswith("team=vision, draft=yes")
+    assert tagged.stdout.rstrip().endswith("draft=yes, team=vision")
     assert "draft" not in command.json("runs", "tag", run_id, "--remove", "draft")["labels"]
     assert "written" in command("runs", "note", run_id, "-", input="two\nlines\n").stdout
     assert store.get_run(run_id).note == "two\nlines"

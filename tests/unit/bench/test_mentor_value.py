@@ -207,6 +207,13 @@ def test_tables_and_picture_hold_every_arm(tmp_path: Path) -> None:
     assert (tmp_path / "picture.png").stat().st_size > 1000
 
 
+def test_a_task_with_one_seed_counts_in_the_mean() -> None:
+    records = recorded({"random_tokens": 0.75})
+    last = records[-1]["task"]
+    begun = [record for record in records if record["task"] != last or record["seed"] == 0]
+    assert "| random_tokens | 4 | 1.300 | 0.500 | 0.500 | 0.850 | 1.750 |" in tables(begun)
+
+
 @pytest.mark.parametrize("text", ["1.5", "B", "x5B"])
 def test_a_size_class_has_a_unit(text: str) -> None:
     with pytest.raises(InvalidInput, match="size class"):

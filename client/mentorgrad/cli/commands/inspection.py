@@ -20,7 +20,15 @@ from mentorgrad.cli.support.options import (
     ServerOption,
     StoreOption,
 )
-from mentorgrad.cli.support.output import Output, moment, note, number, seconds, shorten
+from mentorgrad.cli.support.output import (
+    Output,
+    moment,
+    name_values,
+    note,
+    number,
+    seconds,
+    shorten,
+)
 from mentorgrad.cli.support.service_access import open_client, open_reader
 
 if TYPE_CHECKING:
@@ -262,7 +270,7 @@ def _facts(run: Run, waits: str) -> list[tuple[str, str]]:
     facts = [
         ("run", run.run_id),
         ("name", run.spec.name),
-        ("labels", ", ".join(f"{key}={value}" for key, value in run.labels.items())),
+        ("labels", name_values(run.labels)),
         ("note", shorten(run.note, 100)),
         ("spec", title(run.spec)),
         ("state", run.state + (f" ({run.reason})" if run.reason else "")),

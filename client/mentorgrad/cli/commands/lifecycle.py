@@ -17,7 +17,7 @@ from mentorgrad.cli.support.options import (
     RunArgument,
     ServerOption,
 )
-from mentorgrad.cli.support.output import Output, note
+from mentorgrad.cli.support.output import Output, name_values, note
 from mentorgrad.cli.support.service_access import open_client
 from mentorgrad.errors import InvalidInput
 
@@ -132,8 +132,7 @@ def _tag(
     with open_client(server) as client:
         whole = short_ids.run_id(client, run_id)
         run = client.update_run(whole, given, remove_labels=remove or ())
-    now = ", ".join(f"{key}={value}" for key, value in run.labels.items()) or "none"
-    Output(as_json).result(run, f"labels of {run.run_id}: {now}")
+    Output(as_json).result(run, f"labels of {run.run_id}: {name_values(run.labels) or 'none'}")
 
 
 @app.command("note", epilog='Example: mentorgrad runs note RUN "diverges after step 900"')

@@ -14,7 +14,7 @@ from mentorgrad.cli.support.options import (
     ServerOption,
     StoreOption,
 )
-from mentorgrad.cli.support.output import Output, moment
+from mentorgrad.cli.support.output import Output, moment, name_values
 from mentorgrad.cli.support.service_access import open_agents
 
 if TYPE_CHECKING:
@@ -59,7 +59,7 @@ _COLUMNS: dict[str, Callable[[Agent], str]] = {
     "executes": lambda agent: " ".join(agent.run_ids),
     "devices": lambda agent: " ".join(agent.devices),
     "memory": lambda agent: f"{agent.memory_mib} MiB" if agent.memory_mib else "",
-    "labels": lambda agent: " ".join(f"{key}={value}" for key, value in agent.labels.items()),
+    "labels": lambda agent: name_values(agent.labels, " "),
     "refuses": lambda agent: str(len(agent.refused)),
     "seen": lambda agent: moment(agent.seen_at),
     "host": lambda agent: agent.host,

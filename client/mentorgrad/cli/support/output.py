@@ -180,6 +180,11 @@ def counted(count: int, thing: str) -> str:
     return f"{count} {thing}" + ("" if count == 1 else "s")
 
 
+def name_values(values: Mapping[str, str], separator: str = ", ") -> str:
+    """``NAME=VALUE`` of each entry, by name: the wire keeps no order of a mapping."""
+    return separator.join(f"{name}={values[name]}" for name in sorted(values))
+
+
 def mebibytes(size: int) -> str:
     """A limit in bytes as ``64 MiB``; ``-`` for one that is not known."""
     return f"{size / (1 << 20):g} MiB" if size else "-"

@@ -203,7 +203,7 @@ def test_a_worker_gives_each_run_what_it_keeps_and_nothing_after_a_failure(
     """The failed run may have lacked the memory."""
     found = []
 
-    def execute(line: bytes, stopper: Any, known: KeptResults) -> int:
+    def execute(line: bytes, stopper: Any, known: KeptResults, *_: Any) -> int:
         known.limit(100)
         found.append(known.bytes)
         known.get(len(found), lambda: [torch.zeros(10)])
