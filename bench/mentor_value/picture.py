@@ -40,7 +40,12 @@ def draw(records: Sequence[Record], path: Path) -> None:
 
 
 def _panel(panel: Axes, records: Sequence[Record]) -> None:
-    places = sorted({place_of(record) for record in records}, key=_budget)
+    # A budget of one seed has no interval, and so no place.
+    places = [
+        place
+        for place in sorted({place_of(record) for record in records}, key=_budget)
+        if any(_found(records, place, arm) for arm in arms_of(records, place))
+    ]
     panel.axhline(0.0, color="0.7", linewidth=1)
     for number, (arm, label) in enumerate(_OTHERS):
         _points(panel, records, places, arm, label, (number - 1) * 0.18)
