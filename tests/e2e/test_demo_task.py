@@ -12,6 +12,7 @@ from trainer_service.tasks.data import majority_share
 from trainer_service.tasks.load import load_task
 
 
+@pytest.mark.campaign
 @pytest.mark.usefixtures("without_probe")
 def test_the_demo_task_is_neither_trivial_nor_untrainable() -> None:
     """Zero-shot leaves room, and plain tuning takes at least five points of it."""

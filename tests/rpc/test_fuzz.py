@@ -11,7 +11,7 @@ from campaigns.fuzz.methods import MENTOR, METHODS, PREDICTOR, TRAINER
 from campaigns.fuzz.services import Services
 from campaigns.fuzz.valid import VALID
 
-CASES = 300
+CASES = 200
 
 
 def test_odd_requests_get_documented_answers_and_harm_nobody(tmp_path: Path) -> None:
