@@ -2,12 +2,14 @@
 
 from __future__ import annotations
 
-from collections.abc import AsyncIterator
+import contextlib
+from collections.abc import AsyncIterator, Iterator
 from typing import TYPE_CHECKING
 
 import pytest
 import pytest_asyncio
 
+from run_store.temporary_store import TemporaryRunStore
 from tests.support.tabs import Tab, browsing, is_required, missing, tab_of
 
 if TYPE_CHECKING:
@@ -35,4 +37,11 @@ async def context(browser: Browser) -> AsyncIterator[BrowserContext]:
 async def tab(context: BrowserContext) -> AsyncIterator[Tab]:
     """A tab in which nothing may go wrong."""
     async with tab_of(context) as made:
+        yield made
+
+
+@pytest.fixture
+def store() -> Iterator[TemporaryRunStore]:
+    """An empty run store."""
+    with contextlib.closing(TemporaryRunStore()) as made:
         yield made

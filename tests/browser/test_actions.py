@@ -3,8 +3,6 @@
 from __future__ import annotations
 
 import asyncio
-import contextlib
-from collections.abc import Iterator
 
 import pytest
 
@@ -17,12 +15,6 @@ from tests.support.served_runs import queue_run, served
 from tests.support.tabs import Tab
 
 pytestmark = [pytest.mark.slow, pytest.mark.asyncio(loop_scope="package")]
-
-
-@pytest.fixture
-def store() -> Iterator[TemporaryRunStore]:
-    with contextlib.closing(TemporaryRunStore()) as made:
-        yield made
 
 
 async def test_runs_are_edited_paused_and_cancelled_and_created_again(

@@ -2,10 +2,8 @@
 
 from __future__ import annotations
 
-import contextlib
 import json
 import math
-from collections.abc import Iterator
 from contextlib import AsyncExitStack
 from typing import TYPE_CHECKING, Any
 
@@ -29,12 +27,6 @@ PARTS = ("Mentor", "Candidates", "Lineage", "Path", "Log", "Spec and files", "Co
 HOSTILE = '<img src=x onerror="window.hurt=1"><script>window.hurt=1</script> & 🦋'
 """Markup; it must stay text."""
 RIGHT_TO_LEFT = "שלום עולם <b>🦋</b>"
-
-
-@pytest.fixture
-def store() -> Iterator[TemporaryRunStore]:
-    with contextlib.closing(TemporaryRunStore()) as made:
-        yield made
 
 
 def odd_run(store: TemporaryRunStore) -> str:

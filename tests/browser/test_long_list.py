@@ -2,9 +2,6 @@
 
 from __future__ import annotations
 
-import contextlib
-from collections.abc import Iterator
-
 import pytest
 
 from mentorgrad.domain.spec import RunSpec
@@ -16,12 +13,6 @@ from tests.support.tabs import Tab
 pytestmark = [pytest.mark.slow, pytest.mark.asyncio(loop_scope="package")]
 
 RUNS = 230
-
-
-@pytest.fixture
-def store() -> Iterator[TemporaryRunStore]:
-    with contextlib.closing(TemporaryRunStore()) as made:
-        yield made
 
 
 async def test_a_long_list_is_drawn_where_it_is_read_and_keeps_the_focus(

@@ -2,8 +2,6 @@
 
 from __future__ import annotations
 
-import contextlib
-from collections.abc import Iterator
 from contextlib import AsyncExitStack
 from typing import TYPE_CHECKING, Any
 
@@ -30,12 +28,6 @@ BATCH = 1_000
 
 COUNTS = (26, 4, 4, 4, 4, 4, 4)
 """Tabs of each browser; the first has connections for six of its tabs."""
-
-
-@pytest.fixture
-def store() -> Iterator[TemporaryRunStore]:
-    with contextlib.closing(TemporaryRunStore()) as made:
-        yield made
 
 
 def long_run(store: TemporaryRunStore, segments: int, steps: int = 1, saved: int = 100) -> Worker:
