@@ -10,6 +10,7 @@ from typing import Any
 from mentorgrad.v1 import history_service_pb2_grpc
 from run_store.open import open_store
 from run_store.servicer import SERVICE_NAME, HistoryServicer
+from run_store.visibility import NO_LIMITS
 from service_common import logs
 from service_common.server import Server, announce, serve_until_told
 from trainer_service.control_plane.caller_views import views_of_callers
@@ -20,7 +21,7 @@ async def main(url: str) -> None:
     logs.configure("error", "auto")
     with closing(open_store(url)) as store:
         server = Server("127.0.0.1:0", [SERVICE_NAME])
-        history = HistoryServicer(store, views_of_callers(store, 1, 1))
+        history = HistoryServicer(store, views_of_callers(store, NO_LIMITS))
         add_history: Any = history_service_pb2_grpc.add_HistoryServiceServicer_to_server
         add_history(history, server.grpc)
         server.on_drain(history.drain)

@@ -69,7 +69,8 @@ class RunWriter(Protocol):
             AlreadyExists: The request_id belongs to a run with another spec.
             ResourceExhausted: `max_queued` runs are already waiting (reason QUEUE_FULL), or as many
                 of the viewer's owner as `Viewer.queue_limit` (OWNER_QUEUE_FULL); or this owner
-                keeps `Viewer.run_limit` runs (OWNER_RUNS_FULL).
+                keeps `Viewer.run_limit` runs (OWNER_RUNS_FULL), or `Viewer.size_limit` bytes of
+                ended ones (OWNER_STORE_FULL).
             InvalidInput: The spec names an upload that is not stored (reason UPLOAD_NOT_FOUND).
         """
         ...
@@ -230,7 +231,8 @@ class RunWriter(Protocol):
         Raises:
             InvalidInput: Not the log of a finished run: a gap, an event of another run, the first
                 event is not `created`, or the run's last state is not final.
-            ResourceExhausted: The owner keeps `Viewer.run_limit` runs (reason OWNER_RUNS_FULL).
+            ResourceExhausted: The owner keeps `Viewer.run_limit` runs (reason OWNER_RUNS_FULL), or
+                `Viewer.size_limit` bytes of ended ones (OWNER_STORE_FULL).
             AlreadyExists: The run_id or request_id belongs to another run, or the run_id to another
                 owner's.
         """

@@ -14,7 +14,7 @@ from sqlalchemy.engine import Connection
 
 from mentorgrad.domain.experiment import ExperimentState
 from mentorgrad.domain.query import RunFilter, RunOrder
-from mentorgrad.domain.run import Run, RunState
+from mentorgrad.domain.run import Run
 from mentorgrad.errors import PreconditionFailed, Unavailable
 from mentorgrad.schema import evolve
 from run_store import dialects, invariants
@@ -22,7 +22,7 @@ from run_store.retention import EndedRun
 from run_store.sql_audit import audited
 from run_store.sql_base import CREATE_LOCK
 from run_store.sql_reader import SqlReader
-from run_store.sql_sizes import RAW_BYTES, length, measure
+from run_store.sql_sizes import FINAL, RAW_BYTES, STORED_SIZES, keep_sizes, length, measure
 from run_store.sql_writer import SqlWriter
 from run_store.tables import (
     blobs,
@@ -43,9 +43,6 @@ _PAGE = 200
 
 _MEASURED_AT_ONCE = 20
 """Runs whose sizes are measured in one transaction."""
-
-FINAL = tuple(state for state in RunState if state.is_final)
-"""States of runs that have ended."""
 
 Sizes = dict[str, tuple[int, int]]
 """Run → bytes of its raw data, and of everything else."""
@@ -83,9 +80,8 @@ class SqlCare(SqlWriter, SqlReader):
         """Measures runs; stores the sizes if there is room."""
         if save:
             with contextlib.suppress(Unavailable), self._writing() as connection:
-                dialects.lock(connection, CREATE_LOCK)  # none of them is deleted meanwhile
-                rows = measure(connection, run_ids)
-                dialects.insert_missing(connection, run_sizes, [dict(row._mapping) for row in rows])
+                dialects.lock(connection, CREATE_LOCK)
+                keep_sizes(connection, run_ids)
         with self._reading() as connection:
             rows = measure(connection, run_ids)
         return {row.run_id: (row.raw_bytes, row.other_bytes) for row in rows}
@@ -100,7 +96,7 @@ class SqlCare(SqlWriter, SqlReader):
         held: Counter[str] = Counter()
         with self._reading() as connection:
             dialects.see_one_state(connection)
-            for row in connection.execute(_HELD):
+            for row in connection.execute(STORED_SIZES):
                 held[row.owner] += int(row.bytes)
             missing = connection.execute(_UNMEASURED).scalars().all()
             for start in range(0, len(missing), _PAGE):
@@ -221,10 +217,6 @@ _DROPPABLE = (
     .where(*_MAY_GO)
 )
 _COUNT_DROPPABLE = sa.select(sa.func.count()).select_from(runs).where(*_MAY_GO)
-_HELD = sa.select(
-    run_sizes.c.owner,
-    (sa.func.sum(run_sizes.c.raw_bytes) + sa.func.sum(run_sizes.c.other_bytes)).label("bytes"),
-).group_by(run_sizes.c.owner)
 _UNMEASURED = (
     sa.select(runs.c.run_id)
     .select_from(runs.outerjoin(run_sizes))

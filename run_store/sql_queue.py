@@ -10,10 +10,14 @@ from sqlalchemy.engine import Connection
 
 from mentorgrad.domain.run import Run, RunState
 from mentorgrad.errors import ResourceExhausted
+from run_store import sql_sizes
 from run_store.sql_base import SqlBase
 from run_store.tables import runs
 
 _OWN_FULL = "OWNER_QUEUE_FULL"
+
+_MEASURED_AT_ONCE = 20
+"""Ended runs without a stored size that are measured before another run is created."""
 
 
 class SqlQueue(SqlBase):
@@ -69,11 +73,16 @@ class SqlQueue(SqlBase):
         """Checks that the viewer's owner may keep another run; called under `CREATE_LOCK`.
 
         Raises:
-            ResourceExhausted: It keeps as many as it may (reason OWNER_RUNS_FULL).
+            ResourceExhausted: It keeps as many as it may (reason OWNER_RUNS_FULL), or as much
+                (OWNER_STORE_FULL).
         """
-        limit, owner = self._viewer.run_limit, self._viewer.owner
-        if limit is None:
-            return
+        if (limit := self._viewer.run_limit) is not None:
+            self._check_count(connection, limit)
+        if (limit := self._viewer.size_limit) is not None:
+            self._check_size(connection, limit)
+
+    def _check_count(self, connection: Connection, limit: int) -> None:
+        owner = self._viewer.owner
         # No further than the limit: an owner may have many more, of before there was one.
         kept = sa.select(runs.c.run_id).where(runs.c.owner == owner).limit(limit).subquery()
         count = connection.execute(sa.select(sa.func.count()).select_from(kept)).scalar_one()
@@ -82,6 +91,20 @@ class SqlQueue(SqlBase):
                 f"{owner} keeps {limit} runs or more, which is the limit; delete some",
                 retry_after=60.0,
                 reason="OWNER_RUNS_FULL",
+            )
+
+    def _check_size(self, connection: Connection, limit: int) -> None:
+        """A run counts once it has ended: how much it will hold is not known before."""
+        owner = self._viewer.owner
+        if ended := sql_sizes.unmeasured(connection, owner, _MEASURED_AT_ONCE):
+            sql_sizes.keep_sizes(connection, ended)
+        size = sql_sizes.stored_size(connection, owner)
+        if size >= limit:
+            raise ResourceExhausted(
+                f"the ended runs of {owner} have {size >> 20} MiB, and the limit is {limit >> 20}; "
+                "delete some, or have their raw data dropped (`mentorgrad store gc`)",
+                retry_after=60.0,
+                reason="OWNER_STORE_FULL",
             )
 
 

@@ -9,20 +9,50 @@ import sqlalchemy as sa
 from sqlalchemy import bindparam
 from sqlalchemy.engine import Connection
 
+from mentorgrad.domain.run import RunState
+from run_store import dialects
 from run_store.tables import (
     blobs,
     block_summaries,
     candidates,
     events,
+    run_sizes,
     runs,
     snapshot_blocks,
     trajectory_segments,
 )
 
+FINAL = tuple(state for state in RunState if state.is_final)
+"""States of runs that have ended."""
+
 
 def measure(connection: Connection, run_ids: Sequence[str]) -> Sequence[sa.Row[Any]]:
     """Rows of `run_sizes` of those of the runs that exist, measured."""
     return connection.execute(_SIZES.where(runs.c.run_id.in_(run_ids))).all()
+
+
+def keep_sizes(connection: Connection, run_ids: Sequence[str]) -> None:
+    """Measures runs that have ended and stores their sizes, which change no more; called under
+    `CREATE_LOCK`, so that none of them is deleted meanwhile."""
+    rows = [dict(row._mapping) for row in measure(connection, run_ids)]
+    dialects.insert_missing(connection, run_sizes, rows)
+
+
+def unmeasured(connection: Connection, owner: str, count: int) -> Sequence[str]:
+    """Up to `count` runs of an owner that have ended and have no stored size."""
+    statement = (
+        sa.select(runs.c.run_id)
+        .select_from(runs.outerjoin(run_sizes))
+        .where(runs.c.owner == owner, runs.c.state.in_(FINAL), run_sizes.c.run_id.is_(None))
+        .limit(count)
+    )
+    return connection.execute(statement).scalars().all()
+
+
+def stored_size(connection: Connection, owner: str) -> int:
+    """Bytes of those runs of an owner whose sizes are stored."""
+    row = connection.execute(STORED_SIZES.where(run_sizes.c.owner == owner)).one_or_none()
+    return 0 if row is None else int(row.bytes)
 
 
 def _total(
@@ -64,3 +94,9 @@ RAW_BYTES = sa.select(sa.cast(_RAW, sa.BigInteger).label("raw_bytes")).where(
     runs.c.run_id == bindparam("run")
 )
 """Statement for the bytes of raw data of one run."""
+
+STORED_SIZES = sa.select(
+    run_sizes.c.owner,
+    (sa.func.sum(run_sizes.c.raw_bytes) + sa.func.sum(run_sizes.c.other_bytes)).label("bytes"),
+).group_by(run_sizes.c.owner)
+"""Statement for the bytes of the runs whose sizes are stored, by owner."""

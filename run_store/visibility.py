@@ -40,6 +40,12 @@ class Viewer(Protocol):
         ...
 
     @property
+    def size_limit(self) -> int | None:
+        """With how many bytes of ended runs an owner can create and import no more; None: no
+        limit."""
+        ...
+
+    @property
     def origin(self) -> CallOrigin | None:
         """Where the call comes from that changes records; None: a part of the service changes them,
         and the audit records nothing."""
@@ -49,6 +55,24 @@ class Viewer(Protocol):
     def experiment_limit(self) -> int | None:
         """With how many RUNNING experiments an owner can begin no more; None: no limit."""
         ...
+
+
+@dataclass(frozen=True)
+class OwnerLimits:
+    """What one owner may use up, unless its token says otherwise."""
+
+    queue_limit: int | None = None
+    """See `Viewer.queue_limit`."""
+    experiment_limit: int | None = None
+    """See `Viewer.experiment_limit`."""
+    run_limit: int | None = None
+    """See `Viewer.run_limit`."""
+    size_limit: int | None = None
+    """See `Viewer.size_limit`."""
+
+
+NO_LIMITS = OwnerLimits()
+"""An owner may use up what there is."""
 
 
 @dataclass(frozen=True)
@@ -67,6 +91,8 @@ class OnBehalf:
     """See `Viewer.experiment_limit`."""
     run_limit: int | None = None
     """See `Viewer.run_limit`."""
+    size_limit: int | None = None
+    """See `Viewer.size_limit`."""
     origin: CallOrigin | None = None
     """See `Viewer.origin`."""
 

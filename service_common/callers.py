@@ -32,6 +32,9 @@ class Caller:
     """Maximum calls per second of the owner; None: the service's."""
     run_limit: int | None = None
     """Maximum runs that the owner keeps, for another one to be created; None: the service's."""
+    size_limit: int | None = None
+    """Maximum bytes of the owner's ended runs, for another one to be created; None: the
+    service's."""
     origin: CallOrigin | None = field(default=None, compare=False)
     """Where its present call comes from; None: it makes none."""
     is_service: bool = False
@@ -70,6 +73,7 @@ def of_token(record: TokenRecord, on_behalf_of: str = "") -> Caller:
         record.session_limit,
         record.call_rate,
         record.run_limit,
+        None if record.size_limit_mib is None else record.size_limit_mib << 20,
     )
 
 

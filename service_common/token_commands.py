@@ -104,6 +104,14 @@ def create(
             "--run-limit", min=1, help="Maximum runs that the owner keeps. Default: the service's."
         ),
     ] = None,
+    size_limit_mib: Annotated[
+        int | None,
+        typer.Option(
+            "--size-limit-mib",
+            min=1,
+            help="Maximum size of the owner's ended runs, in MiB. Default: the service's.",
+        ),
+    ] = None,
     days: Annotated[
         int | None,
         typer.Option("--days", min=1, max=36_500, help="Days until expiry. Default: no expiry."),
@@ -136,6 +144,7 @@ def create(
         session_limit=session_limit,
         call_rate=call_rate,
         run_limit=run_limit,
+        size_limit_mib=size_limit_mib,
     )
     out = Output(as_json)
     if file is not None:
@@ -195,6 +204,7 @@ def _shown(record: TokenRecord) -> dict[str, Any]:
         "session_limit": record.session_limit,
         "call_rate": record.call_rate,
         "run_limit": record.run_limit,
+        "size_limit_mib": record.size_limit_mib,
         "scopes": list(record.scopes),
         "state": state,
         "created": record.created.isoformat(timespec="seconds"),

@@ -87,6 +87,8 @@ class TokenRecord:
     """Maximum calls per second of the owner; None: the service's."""
     run_limit: int | None = None
     """Maximum runs that the owner keeps; None: the service's."""
+    size_limit_mib: int | None = None
+    """Maximum size of the owner's ended runs, in MiB; None: the service's."""
 
     def check(self, now: datetime) -> None:
         """Checks that the token is valid at this time.
@@ -182,6 +184,7 @@ def create(
     session_limit: int | None = None,
     call_rate: float | None = None,
     run_limit: int | None = None,
+    size_limit_mib: int | None = None,
 ) -> tuple[TokenRecord, str]:
     """Creates a token and adds it to the file; creates the file if it does not exist.
 
@@ -197,6 +200,7 @@ def create(
         session_limit: See `TokenRecord`.
         call_rate: See `TokenRecord`.
         run_limit: See `TokenRecord`.
+        size_limit_mib: See `TokenRecord`.
 
     Returns:
         Its record, and the token itself, which cannot be recovered later.
@@ -227,6 +231,7 @@ def create(
             session_limit=session_limit,
             call_rate=call_rate,
             run_limit=run_limit,
+            size_limit_mib=size_limit_mib,
         )
         records.append(record)
     return record, token

@@ -30,6 +30,7 @@ from run_store.open import open_for_service
 from run_store.protocols import RunStore
 from run_store.servicer import SERVICE_NAME as HISTORY
 from run_store.servicer import HistoryServicer
+from run_store.visibility import OwnerLimits
 from service_common import logs
 from service_common.health import in_thread
 from service_common.metrics import exposed
@@ -130,16 +131,14 @@ async def start_service(
         partial(probe, timeout=PROBE_SECONDS, credentials=mentor_access(settings)),
     )
     runs = RunCreation(mentors, check_data, agent.wake, settings.queue_limit, own)
-    owner_queue = settings.owner_queue_limit or max(settings.queue_limit // 2, 1)
-    coordinator = Coordinator(store, runs.submit, agent.wake, owner_queue, settings.owner_run_limit)
+    limits = _owner_limits(settings)
+    coordinator = Coordinator(store, runs.submit, agent.wake, limits)
 
     def wake() -> None:
         agent.wake()
         coordinator.wake()
 
-    seen = views_of_callers(
-        store, owner_queue, settings.owner_experiment_limit, settings.owner_run_limit
-    )
+    seen = views_of_callers(store, limits)
     experiments = ExperimentCreation(mentors, check_data, wake)
     history = HistoryServicer(store, seen)
     endpoints = endpoints_of(settings)
@@ -186,6 +185,16 @@ async def start_service(
     else:
         log.warning("store_read_only", store=store.url)
     return await server.start()
+
+
+def _owner_limits(settings: TrainerSettings) -> OwnerLimits:
+    size = settings.owner_size_limit_mib
+    return OwnerLimits(
+        queue_limit=settings.owner_queue_limit or max(settings.queue_limit // 2, 1),
+        experiment_limit=settings.owner_experiment_limit,
+        run_limit=settings.owner_run_limit,
+        size_limit=None if size is None else size << 20,
+    )
 
 
 def _store_check(store: RunStore, metrics: StoreMetrics) -> Callable[[], Sequence[str]]:

@@ -50,6 +50,13 @@ class TrainerSettings(ExecutionSettings, ListenerSettings, WebhookSettings):
         "create and import none before it deletes some. Tokens may have their own, and "
         "administrators have none. Default: no limit.",
     )
+    owner_size_limit_mib: int | None = Field(
+        None,
+        ge=1,
+        description="Maximum size of the ended runs of one owner, in MiB; with more, it can create "
+        "and import none before some are deleted or dropped (`mentorgrad store gc`). Tokens may "
+        "have their own, and administrators have none. Default: no limit.",
+    )
     import_limit_mib: int = Field(
         256, ge=1, le=65_536, description="Maximum size of an imported run, in MiB."
     )

@@ -228,6 +228,34 @@ def test_an_owner_keeps_so_many_runs(opened: Any) -> None:
     assert alice.create(Created(RunSpec(Function())))[1]
 
 
+def test_the_ended_runs_of_an_owner_have_so_many_bytes(opened: Any) -> None:
+    unlimited = opened.store.seen_by(ALICE)
+    first, _ = unlimited.create(Created(RunSpec(Function()), "r"))
+    unlimited.claim(first.run_id, "worker", timedelta(minutes=5))
+    unlimited.put_blob(first.run_id, 1, "export.bin", bytes(3000))
+    narrow = opened.store.seen_by(replace(ALICE, size_limit=3000))
+    narrow.create(Created(RunSpec(Function())))  # the first one has not ended
+    unlimited.transition(first.run_id, RunState.FAILED, attempt=1)
+    log = list(unlimited.events(first.run_id))
+    other = [replace(event, run_id="1" * len(first.run_id)) for event in log]
+    other[0] = replace(other[0], payload=Created(RunSpec(Function())))
+    for call in (
+        lambda: narrow.create(Created(RunSpec(Function()))),
+        lambda: narrow.import_run(other),
+    ):
+        with pytest.raises(ResourceExhausted, match="the ended runs of alice have 0 MiB") as caught:
+            call()
+        assert caught.value.reason == "OWNER_STORE_FULL"
+    assert narrow.create(Created(RunSpec(Function()), "r"))[0].run_id == first.run_id
+    opened.store.seen_by(replace(BOB, size_limit=1)).create(Created(RunSpec(Function())))
+    wide = opened.store.seen_by(replace(ALICE, size_limit=8000))
+    for _ in range(2):  # the stored size is the measured one
+        wide.create(Created(RunSpec(Function())))
+    assert sum(opened.store.held_bytes().values()) > 3000
+    narrow.delete(first.run_id)
+    assert narrow.create(Created(RunSpec(Function())))[1]
+
+
 def test_owners_take_turns(opened: Any) -> None:
     def queue(viewer: OnBehalf) -> str:
         made = opened.store.seen_by(viewer).create(Created(RunSpec(Function())))

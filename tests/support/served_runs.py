@@ -33,6 +33,7 @@ from run_store.protocols import RunStore
 from run_store.servicer import HistoryServicer
 from run_store.sql_store import SqlRunStore
 from run_store.temporary_store import TemporaryRunStore
+from run_store.visibility import OwnerLimits
 from service_common.health import HealthCheck, always
 from service_common.refusals import TakeRefusal
 from service_common.security import Security
@@ -65,7 +66,7 @@ async def served(
 ) -> AsyncIterator[tuple[Server, str]]:
     services = [f"mentorgrad.v1.{name}Service" for name in ("History", "Trainer", "Experiment")]
     server = Server(listen, services, check=check, security=security, refused=refused)
-    seen = views_of_callers(store, queue_limit=1, experiment_limit=1)
+    seen = views_of_callers(store, OwnerLimits(queue_limit=1, experiment_limit=1))
     history = HistoryServicer(store, seen)
     add_HistoryServiceServicer_to_server(history, server.grpc)
     offered = TrainerInfo(devices=("cpu",), tasks=("tickets",), worker_slots=1, queue_limit=2)

@@ -5,13 +5,14 @@ from __future__ import annotations
 import asyncio
 import contextlib
 from collections.abc import Callable
+from dataclasses import asdict
 
 import structlog
 
 from mentorgrad.domain.experiment import ExperimentState
 from mentorgrad.errors import MentorgradError, NotFound
 from run_store.protocols import RunStore
-from run_store.visibility import OnBehalf
+from run_store.visibility import NO_LIMITS, OnBehalf, OwnerLimits
 from trainer_service.experiments.experiment_runner import Admit, ExperimentRunner
 from trainer_service.experiments.run_submission import cancel_runs
 
@@ -35,8 +36,7 @@ class Coordinator:
         store: Store of experiments and runs.
         admit: Creates a run.
         wake_scheduler: Tells the scheduler that runs were queued.
-        owner_queue_limit: Maximum queued runs of one owner; None: no limit.
-        owner_run_limit: Maximum runs that one owner keeps; None: no limit.
+        limits: What an owner's experiments may use up.
     """
 
     def __init__(
@@ -44,15 +44,13 @@ class Coordinator:
         store: RunStore,
         admit: Admit,
         wake_scheduler: Callable[[], None],
-        owner_queue_limit: int | None = None,
-        owner_run_limit: int | None = None,
+        limits: OwnerLimits = NO_LIMITS,
     ) -> None:
         self._store = store
         self._admit = admit
         self._slots = 1
         self._wake_scheduler = wake_scheduler
-        self._owner_queue_limit = owner_queue_limit
-        self._owner_run_limit = owner_run_limit
+        self._limits = asdict(limits)
         self._courses: dict[str, ExperimentRunner] = {}
         self._wake = asyncio.Event()
         self._is_swept = False
@@ -117,12 +115,7 @@ class Coordinator:
         if experiment_id not in self._courses:
             experiment = self._store.get_experiment(experiment_id)
             limit = experiment.spec.parallel
-            owner = OnBehalf(
-                experiment.owner,
-                experiment.project,
-                queue_limit=self._owner_queue_limit,
-                run_limit=self._owner_run_limit,
-            )
+            owner = OnBehalf(experiment.owner, experiment.project, **self._limits)
             self._courses[experiment_id] = ExperimentRunner(
                 self._store.seen_by(owner),
                 experiment,

@@ -5,6 +5,7 @@ import stat
 import threading
 from datetime import UTC, datetime, timedelta
 from pathlib import Path
+from typing import Any
 
 import pytest
 from structlog.testing import capture_logs
@@ -16,7 +17,7 @@ from mentorgrad.errors import (
     PermissionDenied,
     Unauthenticated,
 )
-from service_common import tokens
+from service_common import callers, tokens
 from service_common.token_file import TokenFile
 from service_common.tokens import Scope
 
@@ -221,12 +222,17 @@ def test_an_owner_has_several_tokens_and_one_project_each(file: Path) -> None:
 
 
 def test_a_token_has_limits_of_its_own(file: Path) -> None:
-    record, _ = tokens.create(
-        file, "alice", [Scope.RUN], queue_limit=500, session_limit=3, call_rate=0.5, run_limit=90
-    )
+    limits: dict[str, Any] = {
+        "queue_limit": 500,
+        "session_limit": 3,
+        "call_rate": 0.5,
+        "run_limit": 90,
+    }
+    record, _ = tokens.create(file, "alice", [Scope.RUN], size_limit_mib=2, **limits)
     assert tokens.load(file) == (record,)
     assert (record.queue_limit, record.experiment_limit, record.session_limit) == (500, None, 3)
     assert (record.call_rate, record.run_limit) == (0.5, 90)
+    assert callers.of_token(record).size_limit == 2 * 1024 * 1024
 
 
 @pytest.mark.parametrize(
