@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import asyncio
-from collections.abc import Awaitable, Callable, Mapping
+from collections.abc import Awaitable, Callable, Collection, Mapping
 
 from mentorgrad.domain.advice import MentorInfo, ProposalKind
 from mentorgrad.domain.spec import CONTROLS, MentorChoice
@@ -58,18 +58,18 @@ class MentorRegistry:
         self,
         choice: MentorChoice,
         path: str = "spec.mentor",
-        proposed: ProposalKind | None = None,
+        proposed: Collection[ProposalKind] = (),
     ) -> list[str]:
         """Validates a spec's choice of a mentor; returns warnings.
 
         Args:
             choice: The choice.
             path: Its path in the request.
-            proposed: What the objective takes; None: not to be checked.
+            proposed: What the objectives take.
 
         Raises:
             InvalidInput: Unknown mentor (reason UNKNOWN_MENTOR) or strategy (UNKNOWN_STRATEGY), a
-                strategy that cannot propose what the objective takes (UNSUPPORTED_KIND), or
+                strategy that cannot propose what an objective takes (UNSUPPORTED_KIND), or
                 invalid options (BAD_OPTIONS).
             PreconditionFailed: The mentor is required and does not answer (MENTOR_UNAVAILABLE).
         """
@@ -92,8 +92,8 @@ class MentorRegistry:
         found = tuple(choice_violations(choice, info, path))
         if found:
             raise InvalidInput(violations=found, reason=_reason(found[0], path))
-        if proposed is not None:
-            _check_kind(choice, info, proposed, f"{path}.strategy")
+        for kind in proposed:
+            _check_kind(choice, info, kind, f"{path}.strategy")
         return []
 
 
@@ -105,7 +105,7 @@ def _check_kind(choice: MentorChoice, info: MentorInfo, proposed: ProposalKind, 
     others = ", ".join(name for name, kinds in able.items() if proposed in kinds)
     raise InvalidInput.field(
         path,
-        f"{choice.strategy} cannot propose {proposed.value}, which this objective takes; "
+        f"{choice.strategy} cannot propose {proposed.value}, which the objective takes; "
         f"those that can: {others or 'none of this mentor'}",
         reason="UNSUPPORTED_KIND",
     )

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 
 from mentorgrad.domain.advice import MentorInfo, ProposalKind
 from mentorgrad.domain.agent import is_mib
@@ -105,10 +105,10 @@ def _without_effect(spec: RunSpec) -> Iterator[Violation]:
         )
 
 
-def proposed_to(spec: RunSpec) -> ProposalKind | None:
-    """What a mentor proposes to the spec's objective; None: the trainer does not execute it."""
+def proposed_to(spec: RunSpec) -> Sequence[ProposalKind]:
+    """What a mentor proposes to the spec's objective; empty: the trainer does not execute it."""
     kind = _kind(spec)
-    return None if kind is None else kind.proposed
+    return () if kind is None else (kind.proposed,)
 
 
 def _kind(spec: RunSpec) -> ObjectiveKind | None:

@@ -3,9 +3,10 @@
 from __future__ import annotations
 
 import asyncio
-from collections.abc import Callable, Iterator, Mapping
+from collections.abc import Callable, Collection, Iterator, Mapping
 from typing import Any
 
+from mentorgrad.domain.advice import ProposalKind
 from mentorgrad.domain.experiment import ExperimentSpec
 from mentorgrad.domain.spec import CaptureContent, RunSpec
 from mentorgrad.errors import InvalidInput, Violation
@@ -13,7 +14,7 @@ from mentorgrad.field_limits import MAX_VIOLATIONS
 from mentorgrad.wire import codec
 from run_store.experiments import LABELS
 from trainer_service.control_plane.mentor_registry import MentorRegistry
-from trainer_service.control_plane.spec_rules import spec_violations
+from trainer_service.control_plane.spec_rules import proposed_to, spec_violations
 from trainer_service.experiments.expansion import Expansion, Place, distinct_places, variations
 from trainer_service.running.budget import takes_no_steps
 
@@ -30,7 +31,11 @@ MANY_SNAPSHOTS = 20_000
 """Above this number of recorded snapshots a warning is given: reports do not need them."""
 
 
-def check_specs(spec: ExperimentSpec, check_data: Callable[[RunSpec], str]) -> None:
+Proposed = Mapping[str, Collection[ProposalKind]]
+"""Arm → what a mentor proposes to the objectives of its runs."""
+
+
+def check_specs(spec: ExperimentSpec, check_data: Callable[[RunSpec], str]) -> Proposed:
     """Validates each distinct run spec as `CreateRun` does, and each distinct data set once.
 
     May be slow; call it in a thread, not on an event loop.
@@ -38,6 +43,9 @@ def check_specs(spec: ExperimentSpec, check_data: Callable[[RunSpec], str]) -> N
     Args:
         spec: Spec whose fields are individually valid.
         check_data: Checks what a run spec refers to; raises `InvalidInput`.
+
+    Returns:
+        What each arm's mentor has to propose.
 
     Raises:
         InvalidInput: The spec is invalid; names the fields of the experiment that cause it.
@@ -48,9 +56,11 @@ def check_specs(spec: ExperimentSpec, check_data: Callable[[RunSpec], str]) -> N
     for violation in (*_label_violations(spec), *_tuned_violations(spec)):
         found.setdefault(violation.field, violation)
     expansion, seen = Expansion("", spec), set()
+    proposed: dict[str, set[ProposalKind]] = {arm.name: set() for arm in spec.arms}
     for place in distinct_places(spec):
         try:
             made = expansion.run_spec(place)
+            proposed[place.arm].update(proposed_to(made))
             wrong = list(_blamed(spec_violations(made), expansion, place))
             data = (
                 *(codec.encode(made.task), repr(made.objective), made.optimizer.name),
@@ -71,6 +81,7 @@ def check_specs(spec: ExperimentSpec, check_data: Callable[[RunSpec], str]) -> N
             break
     if found:
         raise InvalidInput(violations=list(found.values())[:MAX_VIOLATIONS], reason=reason)
+    return proposed
 
 
 def _check_size(spec: ExperimentSpec) -> None:
@@ -123,17 +134,20 @@ def _tuned_violations(spec: ExperimentSpec) -> Iterator[Violation]:
                 yield Violation(path, "is chosen by the tuning; leave it out here")
 
 
-async def check_mentors(spec: ExperimentSpec, mentors: MentorRegistry) -> list[str]:
+async def check_mentors(
+    spec: ExperimentSpec, mentors: MentorRegistry, proposed: Proposed
+) -> list[str]:
     """Checks the mentor of every arm, asking each mentor once; returns warnings.
 
     Raises:
-        InvalidInput: Unknown mentor or strategy, or invalid options.
+        InvalidInput: Unknown mentor or strategy, a strategy that cannot propose what an objective
+            takes, or invalid options.
         PreconditionFailed: A required mentor is not available.
     """
     once = mentors.once()
     answers: list[Any] = await asyncio.gather(
         *(
-            once.check(arm.mentor, f"spec.arms[{index}].mentor")
+            once.check(arm.mentor, f"spec.arms[{index}].mentor", proposed[arm.name])
             for index, arm in enumerate(spec.arms)
         ),
         return_exceptions=True,

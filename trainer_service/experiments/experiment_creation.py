@@ -61,10 +61,9 @@ class ExperimentCreation:
             known = await asyncio.to_thread(store.find_experiment, request_id, spec)
             if known is not None:
                 return CreatedExperiment(await _with_progress(store, known))
-        await self._admission.check(
-            partial(check_specs, spec, partial(self._check_data, store=store))
-        )
-        warnings = (*await check_mentors(spec, self._mentors), *doubts(spec))
+        check = partial(check_specs, spec, partial(self._check_data, store=store))
+        proposed = await self._admission.check(check)
+        warnings = (*await check_mentors(spec, self._mentors, proposed), *doubts(spec))
         made, is_new = await asyncio.to_thread(store.create_experiment, spec, request_id)
         self._wake()
         return CreatedExperiment(await _with_progress(store, made), is_new, warnings)

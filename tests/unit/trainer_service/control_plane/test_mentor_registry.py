@@ -95,7 +95,7 @@ async def test_a_strategy_that_cannot_propose_what_the_objective_takes_is_refuse
 
     mentors = MentorRegistry({"small": "here:1"}, answer)
     choice = MentorChoice("small", "gpo")
-    assert await mentors.check(choice, proposed=ProposalKind.TEXT) == []
+    assert await mentors.check(choice, proposed=[ProposalKind.TEXT]) == []
     for spec in (RunSpec(objective=Function()), RunSpec(objective=Lora())):
         with pytest.raises(
             InvalidInput, match=r"cannot propose .*; those that can: maao"
@@ -106,7 +106,7 @@ async def test_a_strategy_that_cannot_propose_what_the_objective_takes_is_refuse
 
 
 async def test_a_strategy_that_does_not_say_what_it_proposes_is_not_refused() -> None:
-    settings = ProposalKind.SETTINGS
+    settings = (ProposalKind.SETTINGS,)
     assert await MENTORS.check(MentorChoice("small"), proposed=settings) == []
 
 

@@ -10,6 +10,7 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
+from mentorgrad.domain.advice import MentorInfo, ProposalKind, StrategyInfo
 from mentorgrad.domain.experiment import Arm, ExperimentSpec, Tuning, Variation
 from mentorgrad.domain.objective import (
     CausalPrompt,
@@ -23,6 +24,7 @@ from mentorgrad.domain.run import Candidate, Run, RunResult, Score
 from mentorgrad.domain.spec import Budget, MentorChoice, Optimizer, RunSpec, Stages, Task
 from mentorgrad.errors import InvalidInput, Violation
 from mentorgrad.serialization import to_dict
+from trainer_service.control_plane.mentor_registry import MentorRegistry
 from trainer_service.experiments import experiment_checks
 from trainer_service.experiments.expansion import (
     Expansion,
@@ -33,7 +35,12 @@ from trainer_service.experiments.expansion import (
     main_places,
     tuning_places,
 )
-from trainer_service.experiments.experiment_checks import MANY_SNAPSHOTS, check_specs, doubts
+from trainer_service.experiments.experiment_checks import (
+    MANY_SNAPSHOTS,
+    check_mentors,
+    check_specs,
+    doubts,
+)
 from trainer_service.experiments.tuning import choose_rates, given_rates
 
 SPEC = ExperimentSpec(
@@ -287,6 +294,23 @@ def test_labels_and_tuned_rates_are_the_experiments_own() -> None:
     found = refused(dataclasses.replace(TUNED, arms=arms))
     assert [v.field for v in found] == ["spec.arms[1].changes.optimizer.learning_rate"]
     assert given_rates(dataclasses.replace(SPEC, arms=arms)) == {"own": 0.5}
+
+
+async def test_an_arm_whose_strategy_cannot_propose_to_one_of_its_objectives_is_refused() -> None:
+    words = StrategyInfo("gpo", kinds=(ProposalKind.TEXT,))
+
+    async def answer(target: str) -> MentorInfo:
+        return MentorInfo(strategies=(words,))
+
+    mentors = MentorRegistry({"small": "here:1"}, answer)
+    spec = dataclasses.replace(SPEC, arms=(Arm("none"), Arm("small", MentorChoice("small", "gpo"))))
+    assert await check_mentors(spec, mentors, check_specs(spec, lambda _: "")) == []
+    tuned = Variation("tuned", {"objective": {"lora": {}}})
+    spec = dataclasses.replace(spec, variations=(*spec.variations, tuned))
+    with pytest.raises(InvalidInput, match="gpo cannot propose") as caught:
+        await check_mentors(spec, mentors, check_specs(spec, lambda _: ""))
+    assert caught.value.reason == "UNSUPPORTED_KIND"
+    assert [v.field for v in caught.value.violations] == ["spec.arms[1].mentor.strategy"]
 
 
 def test_what_would_take_for_ever_to_look_at_is_refused_at_once(
