@@ -36,6 +36,9 @@ def pytest_configure(config: pytest.Config) -> None:
     """The first process makes the cache; those it starts inherit it, and keep no worker waiting
     unless they are told to: its imports take seconds of a core, and most tests end sooner."""
     os.environ.setdefault("MENTORGRAD_TRAINER_WARM", "false")
+    # Before torch is loaded. Its threads would otherwise spin while they wait for one that other
+    # processes keep from its core, and burn many times what they compute.
+    os.environ.setdefault("OMP_WAIT_POLICY", "passive")
     if CACHE_VARIABLE not in os.environ:
         folder = tempfile.TemporaryDirectory(prefix="mentorgrad-cache")
         os.environ[CACHE_VARIABLE] = folder.name
