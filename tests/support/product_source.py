@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import ast
 import functools
+import re
 from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
@@ -27,11 +28,18 @@ _LEVELS = frozenset({"debug", "info", "warning", "error", "critical", "exception
 @functools.cache
 def product_modules() -> dict[str, ast.Module]:
     """Path → syntax tree of every module of the product, generated code excluded."""
+    return modules_with("")
+
+
+def modules_with(pattern: str) -> dict[str, ast.Module]:
+    """`product_modules` of those whose text has a match of a regular expression."""
+    wanted = re.compile(pattern)
     return {
-        str(path.relative_to(ROOT)): ast.parse(path.read_text(encoding="utf-8"), str(path))
+        str(path.relative_to(ROOT)): ast.parse(text, str(path))
         for folder in SOURCES
         for path in sorted((ROOT / folder).rglob("*.py"))
         if not path.stem.endswith(("_pb2", "_pb2_grpc"))
+        and wanted.search(text := path.read_text(encoding="utf-8"))
     }
 
 

@@ -1,6 +1,9 @@
 from __future__ import annotations
 
+import contextlib
+import io
 import json
+import sys
 from collections.abc import Callable, Iterator
 from pathlib import Path
 from typing import Any
@@ -202,10 +205,20 @@ def test_doctor_says_how_many_files_a_service_needs(
 def test_doctor_says_where_the_default_model_is_kept_for_tuning(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
+    from mentorgrad.cli.commands import doctor
     from mentorgrad.cli.commands.doctor import Status, _tuned_model
     from mentorgrad.model_refs import DEFAULT_MENTOR_MODEL, resolve
     from trainer_service.encoding.gguf_files import kept_folder, write_list
 
+    def here(code: str, *arguments: str) -> Any:
+        """Another test lets a child process do it."""
+        printed = io.StringIO()
+        with contextlib.redirect_stdout(printed), contextlib.suppress(ValueError):
+            monkeypatch.setattr(sys, "argv", ["-c", *arguments])
+            exec(code, {})
+        return json.loads(printed.getvalue())
+
+    monkeypatch.setattr(doctor, "_child", here)
     monkeypatch.setenv("MENTORGRAD_TRAINER_CACHE_DIR", str(tmp_path))
     (before,) = _tuned_model()
     assert "its first run of causal_prompt dequantises it" in before.detail
@@ -229,9 +242,7 @@ def test_doctor_leaves_with_1_when_something_required_is_broken(
     from mentorgrad.cli.commands import doctor
 
     monkeypatch.setattr(doctor, "_REQUIRED", ("grpcio", "no-such-package"))
-    monkeypatch.setattr(
-        doctor, "_devices", lambda: doctor.Finding("devices", doctor.Status.OK, "cpu")
-    )
+    monkeypatch.setattr(doctor, "_child", lambda *_: [])
     result = invoke("doctor", "--json", "--server", NOBODY, "--mentor-server", NOBODY)
     assert result.exit_code == 1
     assert json.loads(result.stdout)["ok"] is False

@@ -9,18 +9,18 @@ import re
 import sys
 from collections.abc import Callable
 from dataclasses import replace
-from pathlib import Path
 from typing import Any
 
 import pytest
 
 from mentorgrad.cli.support import output
 from mentorgrad.cli.support.output import Output
-from mentorgrad.domain.event import CandidatesScored, Created, RunEvent
+from mentorgrad.domain.event import CandidatesScored, Created
 from mentorgrad.outside_text import one_line, shown, without_secrets
 from mentorgrad.standard_streams import rows_output
 from run_store.open import open_store
-from tests.support.product_source import product_modules
+from tests.support import toy_run
+from tests.support.product_source import modules_with
 
 NASTY = "two\nlines\tand\r\x1b[31mred\x9b1m\u202eback\x07\x7f\ud83d\u2028ü"
 COMMANDS: list[list[str]] = [
@@ -30,12 +30,12 @@ COMMANDS: list[list[str]] = [
 ]
 
 
-@pytest.fixture
-def nasty_store(tmp_path: Path, toy_log: list[RunEvent]) -> str:
+@pytest.fixture(scope="module")
+def nasty_store(tmp_path_factory: pytest.TempPathFactory) -> str:
     """A store whose run has texts that a terminal would interpret."""
     text = NASTY.replace("\ud83d", "")  # cannot be stored
     log = []
-    for event in toy_log:
+    for event in toy_run.toy_log():
         payload = event.payload
         if isinstance(payload, Created):
             payload = Created(replace(payload.spec, name=text), payload.request_id)
@@ -43,7 +43,7 @@ def nasty_store(tmp_path: Path, toy_log: list[RunEvent]) -> str:
             named = tuple(replace(item, text=text) for item in payload.candidates)
             payload = replace(payload, candidates=named)
         log.append(replace(event, payload=payload))
-    url = f"sqlite:///{tmp_path}/nasty.sqlite"
+    url = f"sqlite:///{tmp_path_factory.mktemp('nasty')}/nasty.sqlite"
     store = open_store(url)
     store.import_run(log)
     store.close()
@@ -131,11 +131,10 @@ def test_what_a_service_says_of_itself_reaches_no_terminal_raw(
     assert invoke("doctor").stdout[:-1].replace("\t", "").isprintable()
 
 
-@pytest.mark.slow
 def test_one_module_prints() -> None:
     calls = {
         (path, name)
-        for path, tree in product_modules().items()
+        for path, tree in modules_with(r"\b(print|echo|Console)\b").items()
         for node in ast.walk(tree)
         if isinstance(node, ast.Call)
         if (name := getattr(node.func, "attr", getattr(node.func, "id", "")))
