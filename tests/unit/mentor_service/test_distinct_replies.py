@@ -61,6 +61,16 @@ def chance(text: str) -> float:
     return float(begun * (1.0 if len(text) == LONGEST else 0.5))
 
 
+COUNT = 1500
+"""Draws of which shares are taken."""
+
+
+def is_drawn(times: int, expected: float) -> bool:
+    """Whether so many of `COUNT` draws are what a chance gives."""
+    spread = np.sqrt(expected * (1 - expected) / COUNT)
+    return bool(abs(times / COUNT - expected) <= 5 * spread)
+
+
 TEXTS = ["", *"ab", *map("".join, itertools.product("ab", repeat=2))]
 
 
@@ -74,49 +84,36 @@ def test_no_two_are_equal_and_there_are_no_more_than_the_model_says(seed: int) -
 
 
 @pytest.mark.slow
-def test_the_first_is_drawn_as_often_as_the_model_says_it() -> None:
-    count = 4000
-    firsts = Counter(drawn(3, seed)[0] for seed in range(count))
+def test_each_is_drawn_as_often_as_the_model_says_it_from_what_is_left() -> None:
+    pairs = Counter(tuple(drawn(3, seed)[:2]) for seed in range(COUNT))
+    firsts = Counter[str]()
+    for (first, _), times in pairs.items():
+        firsts[first] += times
     for text in TEXTS:
-        spread = np.sqrt(chance(text) * (1 - chance(text)) / count)
-        assert abs(firsts[text] / count - chance(text)) < 5 * spread
-
-
-@pytest.mark.slow
-def test_the_second_is_drawn_from_what_is_left() -> None:
-    count = 4000
-    pairs = Counter(tuple(drawn(2, seed)) for seed in range(count))
+        assert is_drawn(firsts[text], chance(text))
     for first, second in itertools.permutations(TEXTS, 2):
-        expected = chance(first) * chance(second) / (1 - chance(first))
-        spread = np.sqrt(expected * (1 - expected) / count)
-        assert abs(pairs[first, second] / count - expected) < 5 * spread
+        assert is_drawn(pairs[first, second], chance(first) * chance(second) / (1 - chance(first)))
 
 
 @pytest.mark.slow
 def test_what_is_excluded_makes_what_leads_to_it_rare() -> None:
-    count = 4000
     texts = [text for text in TEXTS if "a" not in text]
-    firsts = Counter(drawn(2, seed, excluded=1)[0] for seed in range(count))
+    firsts = Counter(drawn(2, seed, excluded=1)[0] for seed in range(COUNT))
     assert set(firsts) == set(texts)
     total = sum(map(chance, texts))
     for text in texts:
-        expected = chance(text) / total
-        spread = np.sqrt(expected * (1 - expected) / count)
-        assert abs(firsts[text] / count - expected) < 5 * spread
+        assert is_drawn(firsts[text], chance(text) / total)
     assert drawn(9, 1, excluded=END)  # replies that are cut do not end
     assert not set(drawn(9, 1, excluded=END)) & {"", "a", "b"}
 
 
 @pytest.mark.slow
 def test_what_is_known_is_not_drawn_again() -> None:
-    count = 4000
     known = ("A!", " ab ")
-    firsts = Counter(drawn(3, seed, known=known)[0] for seed in range(count))
+    firsts = Counter(drawn(3, seed, known=known)[0] for seed in range(COUNT))
     total = 1 - chance("a") - chance("ab")
     for text in TEXTS:
-        expected = 0.0 if text in ("a", "ab") else chance(text) / total
-        spread = np.sqrt(expected * (1 - expected) / count)
-        assert abs(firsts[text] / count - expected) <= 5 * spread
+        assert is_drawn(firsts[text], 0.0 if text in ("a", "ab") else chance(text) / total)
 
 
 @pytest.mark.slow
@@ -127,15 +124,14 @@ def test_what_counts_as_equal_is_drawn_once_and_as_often_as_all_of_it() -> None:
     classes = Counter[str]()
     for text in TEXTS:
         classes["".join(letters(text))] += chance(text)  # type: ignore[assignment]
-    count = 4000
     pairs = Counter[tuple[str, ...]]()
-    for seed in range(count):
+    for seed in range(COUNT):
         found = drawn(3, seed, forms=letters)
         pairs[tuple("".join(letters(text)) for text in found[:2])] += 1
     for first, second in itertools.permutations(classes, 2):
-        expected = classes[first] * classes[second] / (1 - classes[first])
-        spread = np.sqrt(expected * (1 - expected) / count)
-        assert abs(pairs[first, second] / count - expected) < 5 * spread
+        assert is_drawn(
+            pairs[first, second], classes[first] * classes[second] / (1 - classes[first])
+        )
     assert not set(drawn(9, 1, known=("ba",), forms=letters)) & {"ab", "ba"}
 
 

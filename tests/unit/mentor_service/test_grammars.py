@@ -70,11 +70,11 @@ def test_what_a_grammar_of_numbers_allows_is_within_the_bounds(
 
 
 @pytest.mark.slow
-@pytest.mark.parametrize("upper", [5.12, 10.0, 30.0, 0.25, 512.0, 1.0])
+@pytest.mark.parametrize("upper", [5.12, 0.25, 512.0])
 def test_a_grammar_of_numbers_reaches_all_of_the_bounds(upper: float) -> None:
     limits = Constraints(kind=ProposalKind.NUMBERS, dimensions=1, lower=-upper, upper=upper)
     grammar = grammars.number_lines(1, limits)
-    drawn = [float(gbnf.write(grammar, random.Random(seed)).split()[1]) for seed in range(600)]
+    drawn = [float(gbnf.write(grammar, random.Random(seed)).split()[1]) for seed in range(200)]
     assert max(drawn) > 0.9 * upper
     assert min(drawn) < -0.9 * upper
     assert any(abs(value) < 0.2 * upper for value in drawn)

@@ -49,8 +49,7 @@ def chances(logits: np.ndarray, temperature: float) -> dict[int, float]:
     return found
 
 
-@pytest.mark.slow
-@settings(max_examples=50)
+@settings(max_examples=15)
 @given(logits_of_a_model, st.floats(0.1, 2.0))
 def test_tokens_come_as_often_as_llama_cpp_would_draw_them(
     logits: np.ndarray, temperature: float

@@ -76,7 +76,7 @@ def figures(run: Run) -> dict[str, Any]:
 
 @pytest.mark.slow
 @given(st.lists(STEPS, max_size=30))
-@settings(max_examples=150)
+@settings(max_examples=60)
 def test_figures_are_those_of_the_effective_events(script: list[tuple[str, Any]]) -> None:
     log = log_of(script)
     run, earlier = Run(), []
@@ -103,7 +103,6 @@ def is_superseded(event: RunEvent, resumed: RunEvent) -> bool:
 
 
 @given(st.lists(STEPS, max_size=30))
-@settings(max_examples=100)
 def test_effective_is_what_no_later_resume_voids(script: list[tuple[str, Any]]) -> None:
     log = log_of(script)
     resumes = [event for event in log if isinstance(event.payload, Resumed)]
@@ -113,7 +112,6 @@ def test_effective_is_what_no_later_resume_voids(script: list[tuple[str, Any]]) 
 
 
 @given(st.lists(STEPS, max_size=20))
-@settings(max_examples=100)
 def test_history_comes_from_every_event(script: list[tuple[str, Any]]) -> None:
     log = log_of(script, finished=True)
     run = replay("run-1", log)

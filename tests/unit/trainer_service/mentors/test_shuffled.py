@@ -131,12 +131,13 @@ def test_at_any_time_the_scores_are_a_permutation(sizes: list[int], seed: int) -
 @pytest.mark.slow
 def test_how_they_come_in_batches_does_not_matter_and_the_seed_does() -> None:
     def scores(sizes: Sequence[int], seed: int = 1) -> list[float]:
-        return [told(sizes, seed).candidates[f"c{i}"].score.loss for i in range(40)]
+        candidates = told(sizes, seed).candidates
+        return [candidates[f"c{i}"].score.loss for i in range(40)]
 
     assert scores([40]) == scores([1] * 40) == scores([3, 30, 7])
     assert scores([40]) != scores([40], seed=2)
     correlations = [
-        abs(float(np.corrcoef(scores([8] * 5, seed), range(40))[0, 1])) for seed in range(20)
+        abs(float(np.corrcoef(scores([8] * 5, seed), range(40))[0, 1])) for seed in range(8)
     ]
     assert np.mean(correlations) < 0.3
 
