@@ -162,11 +162,13 @@ def free_port() -> int:
 
 
 @pytest.fixture
-def without_probe(monkeypatch: pytest.MonkeyPatch) -> None:
+def without_probe() -> Iterator[None]:
     """Leaves the linear probe out of a run's baselines: it takes longer than the rest of a short
     run. Of runs that are resumed, at least one of each suite has all of them."""
     from trainer_service.baselines import compute
 
     # Not deleted from the mapping: put back, it would stand at its end.
     others = {name: made for name, made in compute.BASELINES.items() if name != "linear_probe"}
-    monkeypatch.setattr(compute, "BASELINES", others)
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setattr(compute, "BASELINES", others)
+        yield

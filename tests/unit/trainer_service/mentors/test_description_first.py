@@ -137,6 +137,7 @@ def test_a_hidden_card_hides_the_description() -> None:
 
 
 @pytest.mark.slow
+@pytest.mark.usefixtures("without_probe")
 @pytest.mark.parametrize("answers", [True, False])
 def test_a_run_scores_as_many_texts_with_it_as_without(answers: bool) -> None:
     """By a control, or by the fallback of a mentor that gives nothing."""

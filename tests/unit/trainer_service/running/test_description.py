@@ -27,7 +27,6 @@ def run(spec: RunSpec = DESCRIBED, n_tokens: int = 8) -> Done:
     return done
 
 
-@pytest.mark.usefixtures("without_probe")
 @pytest.mark.slow
 @pytest.mark.parametrize("n_tokens", [6, 48])
 def test_the_task_in_words_is_proposed_scored_and_returned(n_tokens: int) -> None:

@@ -126,7 +126,6 @@ def test_progress_is_a_share_whatever_is_limited(
         assert share == 1.0
 
 
-@pytest.mark.usefixtures("without_probe")
 @pytest.mark.slow
 def test_hint_tokens_runs_on_words_and_is_refused_without() -> None:
     spec = RunSpec(

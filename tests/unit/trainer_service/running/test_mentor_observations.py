@@ -10,7 +10,7 @@ from typing import Any
 import numpy as np
 import pytest
 import torch
-from hypothesis import given, settings
+from hypothesis import given
 from hypothesis import strategies as st
 
 from mentorgrad.domain.advice import Answer, AnswerStatus, Batch, Proposal, ProposalRequest, Wants
@@ -164,7 +164,6 @@ def test_label_words_stay_hidden_where_the_card_is() -> None:
     count=st.integers(0, 64),
     seed=st.integers(0, 2**63 - 1),
 )
-@settings(max_examples=60)
 def test_rows_are_drawn_evenly_over_the_classes(labels: list[int], count: int, seed: int) -> None:
     rows = [Row(str(i), label) for i, label in enumerate(labels)]
     chosen = balanced_rows(rows, count, seed, "exemplars")
@@ -177,7 +176,6 @@ def test_rows_are_drawn_evenly_over_the_classes(labels: list[int], count: int, s
             assert drawn[other] <= drawn[label] + 1 or drawn[label] == number
 
 
-@pytest.mark.usefixtures("without_probe")
 @pytest.mark.slow
 def test_a_run_that_shows_rows_is_resumed_exactly() -> None:
     def how() -> Any:
@@ -186,7 +184,7 @@ def test_a_run_that_shows_rows_is_resumed_exactly() -> None:
     store = TemporaryRunStore()
     whole, control = create(store, WORDS), StopsAt()
     assert go(store, whole, control, how()) is RunState.SUCCEEDED
-    for n in range(1, control.asked, max(1, control.asked // 5)):
+    for n in range(1, control.asked, max(1, control.asked // 3)):
         for kind in (StopKind.PAUSE, StopKind.LOST):
             run_id = create(store, WORDS)
             assert go(store, run_id, StopsAt(n, kind), how()) is not RunState.SUCCEEDED

@@ -30,6 +30,16 @@ SETUP = {"causal_prompt_before": 0, "causal_prompt_shown": 46 + 24}
 """Texts in front of the prompt: of train and selection rows, without demonstrations."""
 
 
+TRIED = {
+    ("causal_prompt", 1),
+    ("causal_prompt_labels", 3),
+    ("causal_prompt_before", 3),
+    ("causal_prompt_shown", 1),
+}
+
+pytestmark = pytest.mark.usefixtures("without_probe")
+
+
 class Counted:
     """An objective whose rows with a prompt are counted, other than those of the result."""
 
@@ -62,8 +72,14 @@ class Counted:
 
 
 @pytest.mark.slow
-@pytest.mark.parametrize("rounds", [1, 3])
-@pytest.mark.parametrize("name", CAUSAL)
+@pytest.mark.parametrize(
+    ("name", "rounds"),
+    [
+        pytest.param(name, rounds, marks=() if (name, rounds) in TRIED else pytest.mark.campaign)
+        for name in CAUSAL
+        for rounds in (1, 3)
+    ],
+)
 def test_every_row_through_the_model_is_counted(name: str, rounds: int) -> None:
     counted = Counted(name)
     rule = dataclasses.replace(SPEC.acceptance, screening_rounds=rounds)
