@@ -75,6 +75,12 @@ def tasks(tmp_path_factory: pytest.TempPathFactory) -> Path:
     return root
 
 
+@pytest.fixture(scope="module")
+def done() -> set[tuple[Any, ...]]:
+    """What was tried: experiments share tasks, objectives and optimizers."""
+    return set()
+
+
 @each_file
 def test_a_published_experiment_is_admitted_and_fair(file: Path) -> None:
     for spec in (read_experiment(file), scaled(read_experiment(file), Scale.TINY)):
@@ -94,9 +100,10 @@ def test_a_published_experiment_is_admitted_and_fair(file: Path) -> None:
 
 @pytest.mark.slow
 @each_file
-def test_a_step_of_each_run_in_small(file: Path, models: dict[str, str], tasks: Path) -> None:
+def test_a_step_of_each_run_in_small(
+    file: Path, models: dict[str, str], tasks: Path, done: set[tuple[Any, ...]]
+) -> None:
     torch.set_num_threads(1)
-    done = set()
     for run in runs_of(scaled(read_experiment(file), Scale.TINY)):
         named = {name: getattr(run.objective, name, None) for name in ("encoder", "model")}
         fields = {

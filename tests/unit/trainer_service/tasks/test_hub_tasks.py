@@ -388,13 +388,22 @@ def test_a_data_root_may_be_a_copy_of_the_cache(tmp_path: Path) -> None:
 
 
 @pytest.mark.slow
-def test_the_service_reads_a_data_set_without_torch(tmp_path: Path) -> None:
+def test_the_service_checks_specs_and_reads_a_data_set_without_torch(tmp_path: Path) -> None:
     rte(tmp_path / "super_glue")
     code = (
-        "import sys; from pathlib import Path; from mentorgrad.domain.spec import Task;"
-        "from trainer_service.tasks.load import load_task;"
-        f"load_task(Task('hf:super_glue/rte', shots=4), 0, [Path({str(tmp_path)!r})]);"
-        "assert 'torch' not in sys.modules and 'transformers' not in sys.modules"
+        "import sys\n"
+        "from pathlib import Path\n"
+        "from mentorgrad.domain.objective import CausalPrompt\n"
+        "from mentorgrad.domain.spec import RunSpec, Task\n"
+        "from trainer_service.control_plane.validation import validate_objective\n"
+        "from trainer_service.tasks.load import load_task\n"
+        "import trainer_service.optimizers.schedule\n"
+        "for spec in (RunSpec(), RunSpec(CausalPrompt())):\n"
+        "    validate_objective(spec)\n"
+        "heavy = {'torch', 'transformers'}\n"
+        "assert not {*heavy, 'pyarrow'} & set(sys.modules)\n"
+        f"load_task(Task('hf:super_glue/rte', shots=4), 0, [Path({str(tmp_path)!r})])\n"
+        "assert not heavy & set(sys.modules)\n"
     )
     subprocess.run([sys.executable, "-c", code], check=True, timeout=120)
 
