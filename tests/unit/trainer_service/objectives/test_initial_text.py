@@ -10,7 +10,7 @@ from mentorgrad.domain.objective import LabelPrompt, PromptTuning
 from mentorgrad.domain.spec import RunSpec, Task
 from mentorgrad.errors import InvalidInput
 from mentorgrad.model_refs import resolve
-from tests.support.numerics import encoder, tickets, tiny_task
+from tests.support.numerics import encoder, objective, tickets, tiny_task
 from trainer_service.control_plane.validation import validate_objective
 from trainer_service.encoding.model_files import TokenCounter
 from trainer_service.objectives.initial_text import initial_text
@@ -74,7 +74,7 @@ def test_a_task_that_is_invalid_itself_is_the_only_violation() -> None:
 
 @pytest.mark.slow
 def test_a_prompt_starts_from_the_words_that_the_check_accepted() -> None:
-    card = tickets().card
+    card = objective("label_prompt").card
     for n_tokens in (6, 32):
         built = tickets(n_tokens=n_tokens, initial_text="description")
         start = built.language.initial(torch.Generator().manual_seed(0))

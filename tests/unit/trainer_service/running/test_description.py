@@ -10,7 +10,7 @@ from mentorgrad.domain.advice import AnswerStatus, ProposalStatus
 from mentorgrad.domain.event import MentorLost, ProposalsReceived, RestartDecided
 from mentorgrad.domain.run import RunState
 from mentorgrad.domain.spec import Budget, MentorChoice, RunSpec, Stages
-from tests.support.numerics import tickets
+from tests.support.numerics import objective, tickets
 from tests.unit.trainer_service.running.test_alternation import SPEC, Done, parts
 from trainer_service.tasks.wordings import wordings
 
@@ -31,7 +31,7 @@ def run(spec: RunSpec = DESCRIBED, n_tokens: int = 8) -> Done:
 @pytest.mark.parametrize("n_tokens", [6, 48])
 def test_the_task_in_words_is_proposed_scored_and_returned(n_tokens: int) -> None:
     done = run(n_tokens=n_tokens)
-    card = tickets().card
+    card = objective("label_prompt").card
     every = wordings(card.description, card.labels)
     (received,) = done.all(ProposalsReceived)
     texts = [p.text for p in received.answer.proposals]

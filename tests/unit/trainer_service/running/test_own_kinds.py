@@ -79,7 +79,13 @@ def test_a_run_succeeds_and_counts_what_it_costs(name: str) -> None:
 
 
 @pytest.mark.slow
-@pytest.mark.parametrize("name", ["spsa", *RATES])
+@pytest.mark.parametrize(
+    "name",
+    [
+        pytest.param(name, marks=() if name in ("spsa", "zo_adam", "cma") else pytest.mark.campaign)
+        for name in ("spsa", *RATES)
+    ],
+)
 def test_it_is_resumed_exactly(name: str) -> None:
     optimizer = Optimizer(name, RATES.get(name, 0.1))
     spec = dataclasses.replace(SPEC, optimizer=optimizer, budget=Budget(gradient_steps=60))
@@ -96,7 +102,10 @@ def test_it_is_resumed_exactly(name: str) -> None:
 
 @pytest.mark.slow
 @pytest.mark.parametrize("name", [*OPTIMIZERS, "spsa"])
-@pytest.mark.parametrize("objective", [External("bowl"), Function("ackley", 2)])
+@pytest.mark.parametrize(
+    "objective",
+    [External("bowl"), pytest.param(Function("ackley", 2), marks=pytest.mark.campaign)],
+)
 def test_every_optimizer_takes_every_objective(name: str, objective: External | Function) -> None:
     spec = dataclasses.replace(
         SPEC, objective=objective, optimizer=Optimizer(name, learning_rate=1e-3)

@@ -117,14 +117,14 @@ CASES: dict[str, dict[str, Any]] = {
 """Objectives by what is special about them."""
 
 KINDS = [
-    "llama",
-    "gpt2",
-    *(pytest.param(kind, marks=pytest.mark.slow) for kind in ("qwen2", "granite")),
+    pytest.param(kind, case, marks=pytest.mark.campaign if row and (row + column) % 3 else ())
+    for row, kind in enumerate(("llama", "gpt2", "qwen2", "granite"))
+    for column, case in enumerate(CASES)
 ]
+"""Every case with the first kind of model, and with one of the others."""
 
 
-@pytest.mark.parametrize("case", CASES)
-@pytest.mark.parametrize("kind", KINDS)
+@pytest.mark.parametrize(("kind", "case"), KINDS)
 def test_scores_do_not_depend_on_how_they_are_computed(kind: str, case: str) -> None:
     """Alone, in a padded batch of mixed lengths, with kept and recomputed keys and values, and
     several prompts at once."""
