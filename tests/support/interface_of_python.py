@@ -2,12 +2,10 @@
 
 from __future__ import annotations
 
-import ast
 import enum
 import inspect
 import pkgutil
 import re
-import textwrap
 import tomllib
 import types
 from collections.abc import Iterator
@@ -19,9 +17,10 @@ from mentorgrad import api, frames, integrations, plots, presets, tables
 from tests.support.product_source import (
     ROOT,
     SOURCES,
+    class_tree,
     members_of_source,
+    modules_with,
     names_of_source,
-    product_modules,
     set_on_self,
     texts_of,
 )
@@ -118,11 +117,10 @@ def _attributes(cls: type) -> dict[str, Any]:
 
 
 def _set_on_self(cls: type) -> Iterator[str]:
-    try:
-        source = inspect.getsource(cls)
-    except (OSError, TypeError):
-        return
-    yield from set_on_self(ast.parse(textwrap.dedent(source)))
+    # `inspect.getsource` would parse the module once per class.
+    tree = class_tree(cls.__module__, cls.__qualname__)
+    if tree is not None:
+        yield from set_on_self(tree)
 
 
 def _parameters(function: Any) -> list[str]:
@@ -145,7 +143,7 @@ def entry_points() -> dict[str, Any]:
     # The group of other packages' strategies: the distribution has no entry in it.
     asked_for = {
         text
-        for tree in product_modules().values()
+        for tree in modules_with(_GROUP.pattern)
         for text in texts_of(tree)
         if _GROUP.fullmatch(text)
     }

@@ -19,7 +19,7 @@ from mentorgrad.cli.main import app
 from mentorgrad.wire.credentials import Credentials
 from service_common.metrics import CallMetrics
 from service_common.settings import ServiceSettings
-from tests.support.product_source import product_modules, texts_of
+from tests.support.product_source import modules_with, texts_of
 from trainer_service.agent.metrics import TrainerMetrics
 from trainer_service.agent.settings import WorkerSettings
 from trainer_service.agent.store_metrics import StoreMetrics
@@ -33,7 +33,8 @@ from ui_service.settings import UiSecrets, UiSettings
 _COMPUTED = "computed"
 """Stands for a default that depends on the machine."""
 
-_VARIABLE = re.compile(r"(MENTORGRAD|OTEL|XDG|HF|OMP|GRPC|TOKENIZERS)(_[A-Z0-9]+)+")
+_PREFIX = "(MENTORGRAD|OTEL|XDG|HF|OMP|GRPC|TOKENIZERS)_"
+_VARIABLE = re.compile(_PREFIX + "[A-Z0-9]+(_[A-Z0-9]+)*")
 
 
 def command_line() -> dict[str, Any]:
@@ -161,7 +162,7 @@ def environment() -> list[str]:
     or set for the processes that the product starts."""
     asked = _Asked()
     Credentials.from_environment(asked)
-    texts = {text for tree in product_modules().values() for text in texts_of(tree)}
+    texts = {text for tree in modules_with(_PREFIX) for text in texts_of(tree)}
     return sorted(asked.names | {text for text in texts if _VARIABLE.fullmatch(text)})
 
 

@@ -26,21 +26,43 @@ _LEVELS = frozenset({"debug", "info", "warning", "error", "critical", "exception
 
 
 @functools.cache
-def product_modules() -> dict[str, ast.Module]:
-    """Path → syntax tree of every module of the product, generated code excluded."""
-    return modules_with("")
-
-
-def modules_with(pattern: str) -> dict[str, ast.Module]:
-    """`product_modules` of those whose text has a match of a regular expression."""
-    wanted = re.compile(pattern)
+def _sources() -> dict[str, str]:
+    """Path → text of every module of the product, generated code excluded."""
     return {
-        str(path.relative_to(ROOT)): ast.parse(text, str(path))
+        str(path.relative_to(ROOT)): path.read_text(encoding="utf-8")
         for folder in SOURCES
         for path in sorted((ROOT / folder).rglob("*.py"))
         if not path.stem.endswith(("_pb2", "_pb2_grpc"))
-        and wanted.search(text := path.read_text(encoding="utf-8"))
     }
+
+
+@functools.cache
+def _tree(path: str) -> ast.Module:
+    return ast.parse(_sources()[path], path)
+
+
+def product_modules() -> dict[str, ast.Module]:
+    """Path → syntax tree of every module of the product, generated code excluded."""
+    return {path: _tree(path) for path in _sources()}
+
+
+def modules_with(pattern: str) -> dict[str, ast.Module]:
+    """`product_modules` of those whose text has a match of a regular expression: all would take
+    seconds."""
+    return {path: _tree(path) for path, text in _sources().items() if re.search(pattern, text)}
+
+
+@functools.cache
+def _classes(path: str) -> dict[str, ast.ClassDef]:
+    return {node.name: node for node in ast.walk(_tree(path)) if isinstance(node, ast.ClassDef)}
+
+
+def class_tree(module: str, name: str) -> ast.ClassDef | None:
+    """Syntax tree of a class of the product; None for one of generated code."""
+    path = module.replace(".", "/")
+    path = f"client/{path}" if path.startswith("mentorgrad/") else path
+    found = [one for one in (f"{path}.py", f"{path}/__init__.py") if one in _sources()]
+    return _classes(found[0]).get(name.rpartition(".")[2]) if found else None
 
 
 def texts_of(tree: ast.AST) -> Iterator[str]:
@@ -126,7 +148,8 @@ def _arguments(function: ast.FunctionDef | ast.AsyncFunctionDef) -> list[str]:
 
 def log_events() -> list[str]:
     """Names of the events that the product logs."""
-    return sorted({event for tree in product_modules().values() for event in _events(tree)})
+    trees = modules_with(r"get_?[lL]ogger|logging\.").values()
+    return sorted({event for tree in trees for event in _events(tree)})
 
 
 def _events(tree: ast.Module) -> Iterator[str]:
