@@ -9,6 +9,9 @@ import pytest
 
 from run_store.open import open_store
 from run_store.protocols import RunStore
+from trainer_service.baselines import compute
+
+CHEAP = ("majority", "zero_shot")
 
 
 class Opened:
@@ -39,3 +42,11 @@ def opened(request: pytest.FixtureRequest, tmp_path: Path) -> Iterator[Opened]:
     found = Opened(url)
     yield found
     found.store.close()
+
+
+@pytest.fixture
+def cheap_baselines(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Leaves of a run's baselines those that are not computed in folds, of which each costs as much
+    as a short run. `test_resume` has a run with all of them."""
+    others = {name: made for name, made in compute.BASELINES.items() if name in CHEAP}
+    monkeypatch.setattr(compute, "BASELINES", others)

@@ -81,6 +81,7 @@ def interrupted(store: RunStore, run_id: str, how: Parts, n: int) -> None:
 
 
 @pytest.mark.slow
+@pytest.mark.usefixtures("cheap_baselines")
 @pytest.mark.parametrize("device", DEVICES)
 @pytest.mark.parametrize(
     "position",
@@ -115,7 +116,7 @@ def test_a_run_goes_on_exactly(tmp_path: Path, position: PromptPosition, device:
     paused_at, n = [], 0
     while go(store, run_id, StopsAt(n), how) is RunState.PAUSED:
         paused_at.append(store.get_run(run_id).step)
-        n += 2  # while texts are read, in stages, scorings and races
+        n += 3  # while texts are read, in stages, scorings and races
     assert {0, 4} <= set(paused_at)
     assert effective(store, run_id) == log
     files = run_files(store, run_id)
@@ -133,7 +134,7 @@ def with_model(
     """Builds the objective anew for each worker, around a model that is loaded once."""
     whole = causal_task(labels)
     task = dataclasses.replace(
-        whole, train=whole.train[:24], selection=whole.selection[:16], test=whole.test[:8]
+        whole, train=whole.train[:16], selection=whole.selection[:8], test=whole.test[:4]
     )
 
     def objective(spec: RunSpec, check: Any) -> Objective:
@@ -149,8 +150,31 @@ def changed(objective: dict[str, Any] | None = None, **fields: Any) -> RunSpec:
 
 
 # What does not depend on the objective is shown by other suites: the state of each optimizer by
-# `test_optimizers`, that of each control by `test_mentors`.
-WAYS = {
+# `test_optimizers`, that of each control by `test_mentors`, unusual stages by `test_resume`.
+TOGETHER = {
+    "screened_before_text": changed(
+        {"calibration": Calibration.CONTENT_FREE, "position": PromptPosition.BEFORE_TEXT},
+        acceptance=Acceptance(finalists=1, probe_steps=2, screening_rounds=2),
+        criterion=Criterion.ACCURACY,
+        optimizer=Optimizer("zo_adam", 0.1, batch_size=4, directions=2),
+    ),
+    "hints_raced_first": changed(
+        {"calibration": Calibration.NONE, "demonstrations": 1},
+        acceptance=Acceptance(finalists=3, probe_steps=2, probe_scores=2, first=Policy.RACE),
+        stages=Stages(2, 3, 2, first_steps=0),
+        mentor=MentorChoice("hint_tokens", proposals=4),
+    ),
+    "description_blended": changed(
+        {"n_tokens": 30},
+        acceptance=Acceptance(policy=Policy.ALWAYS, blend=0.5),
+        stages=Stages(3, 3, 2, first_steps=0),
+        mentor=MentorChoice("random_tokens", proposals=3, description_first=True),
+        budget=Budget(forward_rows=500),
+    ),
+}
+"""Each way to go once, several in a run."""
+
+WAYS: dict[str, RunSpec] = {
     "blended": changed(acceptance=Acceptance(policy=Policy.ALWAYS, blend=0.5)),
     "screened": changed(
         acceptance=Acceptance(finalists=1, probe_steps=2, screening_rounds=3),
@@ -204,19 +228,20 @@ ADAPTED = {
         optimizer=Optimizer("zo_adam", 0.1, batch_size=4),
     ),
 }
-REPEATED = ("description", "screened", "forward_grad", "cma")
-"""Ways that differ from another one in what `test_resume` shows too."""
 
 
 @pytest.mark.slow
-@pytest.mark.usefixtures("without_probe")
+@pytest.mark.usefixtures("cheap_baselines")
 @pytest.mark.parametrize(
-    "way",
-    [pytest.param(w, marks=pytest.mark.campaign if w in REPEATED else ()) for w in WAYS],
+    "spec",
+    [
+        *(pytest.param(spec, id=name) for name, spec in TOGETHER.items()),
+        *(pytest.param(spec, id=name, marks=pytest.mark.campaign) for name, spec in WAYS.items()),
+    ],
 )
-def test_every_way_goes_on_exactly(way: str) -> None:
+def test_every_way_goes_on_exactly(spec: RunSpec) -> None:
     how, store, control = with_model(), TemporaryRunStore(), StopsAt()
-    whole, broken = create(store, WAYS[way]), create(store, WAYS[way])
+    whole, broken = create(store, spec), create(store, spec)
     assert go(store, whole, control, how) is RunState.SUCCEEDED
     run = store.get_run(whole)
     assert run.result is not None
@@ -237,7 +262,7 @@ def test_every_way_goes_on_exactly(way: str) -> None:
 
 
 @pytest.mark.slow
-@pytest.mark.usefixtures("without_probe")
+@pytest.mark.usefixtures("cheap_baselines")
 @pytest.mark.parametrize(
     "name", [pytest.param("lora", marks=pytest.mark.campaign), "prefix_tuning"]
 )
@@ -253,7 +278,7 @@ def test_adapters_go_on_exactly(name: str) -> None:
 
 
 @pytest.mark.campaign
-@pytest.mark.usefixtures("without_probe")
+@pytest.mark.usefixtures("cheap_baselines")
 @pytest.mark.parametrize(
     ("labels", "state_bytes"), [(NESTED, DEFAULT_STATE_BYTES), (("bad", "good"), 20_000)]
 )
@@ -274,7 +299,7 @@ def test_it_goes_on_exactly_wherever_it_is_paused(
 
 
 @pytest.mark.slow
-@pytest.mark.usefixtures("without_probe")
+@pytest.mark.usefixtures("cheap_baselines")
 def test_overlapped_it_goes_on_exactly() -> None:
     def ask(
         mentor: Any, request: ProposalRequest, incumbent: Scored, pool: Sequence[Scored]

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import dataclasses
 from collections.abc import Iterator, Sequence
-from itertools import cycle
 from typing import Any
 
 import pytest
@@ -15,7 +14,7 @@ from mentorgrad.domain.objective import Function
 from mentorgrad.domain.run import RunState
 from mentorgrad.domain.spec import Budget, MentorChoice, MentorMode, Stages
 from run_store.temporary_store import TemporaryRunStore
-from tests.contract.test_resume import SPEC, StopsAt, create, effective, go, parts
+from tests.contract.test_resume import SPEC, StopsAt, create, effective, go, longer, parts
 from tests.contract.test_resume_overlapped import AfterSteps
 from tests.support.hinted import HintReader, hinted_points
 from trainer_service.objectives.torch_free import ARTIFACT
@@ -56,15 +55,17 @@ def how(mentor: HintReader, lag: int = 5) -> Parts:
 
 
 @pytest.mark.slow
-@pytest.mark.parametrize("name", SPECS)
+@pytest.mark.parametrize(
+    "name",
+    ["blocking", "overlapped_first", "no_steps", *map(longer, ("overlapped", "asked_first"))],
+)
 def test_stopped_anywhere_it_goes_on_exactly(name: str) -> None:
     store, spec, reader = TemporaryRunStore(), SPECS[name], HintReader()
     whole, control = create(store, spec), StopsAt()
     assert go(store, whole, control, how(reader)) is RunState.SUCCEEDED
     log = effective(store, whole)
     assert store.get_run(whole).usage.hint_steps == 2
-    stops = range(0, control.asked, max(1, control.asked // 4))
-    for n, kind in zip(stops, cycle((StopKind.LOST, StopKind.PAUSE)), strict=False):
+    for n, kind in ((control.asked // 4, StopKind.LOST), (control.asked * 2 // 3, StopKind.PAUSE)):
         again = HintReader()
         run_id = create(store, spec)
         assert go(store, run_id, StopsAt(n, kind), how(again)) is not RunState.SUCCEEDED
@@ -78,7 +79,7 @@ def test_stopped_anywhere_it_goes_on_exactly(name: str) -> None:
 
 
 @pytest.mark.slow
-@pytest.mark.parametrize("name", ["blocking", "overlapped"])
+@pytest.mark.parametrize("name", [longer("blocking"), "overlapped"])
 def test_what_was_paid_stays_paid_when_the_mentor_wants_no_more_hints(name: str) -> None:
     """The log of the first attempt counts, not what the mentor says by now."""
     store, spec = TemporaryRunStore(), SPECS[name]

@@ -16,7 +16,7 @@ from mentorgrad.domain.run import RunState
 from mentorgrad.domain.spec import MentorChoice, MentorMode
 from run_store.protocols import RunStore
 from run_store.temporary_store import TemporaryRunStore
-from tests.contract.test_resume import SPEC, StopsAt, create, effective, go, parts
+from tests.contract.test_resume import SPEC, StopsAt, create, effective, go, longer, parts
 from trainer_service.mentors.controls import RandomTokens
 from trainer_service.objectives.torch_free import ARTIFACT
 from trainer_service.protocols import Scored
@@ -126,7 +126,7 @@ def test_paused_while_the_mentor_thinks_it_asks_the_same_again_and_goes_on_exact
 
 
 @pytest.mark.slow
-@pytest.mark.parametrize("lag", [0, 1, LAG + 20])
+@pytest.mark.parametrize("lag", [0, longer(1), LAG + 20])
 def test_an_answer_in_the_log_is_there_again_after_the_same_steps(
     whole: tuple[list[Any], bytes, list[ProposalRequest]], store: RunStore, lag: int
 ) -> None:
