@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import threading
-from collections.abc import Callable, Iterator
+from collections.abc import Iterator
 from datetime import timedelta
 from typing import Any
 
@@ -23,6 +23,7 @@ from mentorgrad.domain.advice import (
     TaskCard,
 )
 from mentorgrad.domain.run import Candidate, CandidateSource, Score, Snapshot
+from tests.support.mentor_process import MentorProcess
 from trainer_service.mentors.remote import RemoteMentor, probe
 from trainer_service.protocols import Scored
 
@@ -49,6 +50,14 @@ def request(number: int = 0, *, count: int = 4, timeout: float = 120.0) -> Propo
 @pytest.fixture
 def server(shared_mentor: Any) -> Any:
     return shared_mentor
+
+
+@pytest.fixture(scope="module")
+def slow_server() -> Iterator[MentorProcess]:
+    """It answers after half a minute."""
+    process = MentorProcess(0, 30.0)
+    yield process
+    process.kill()
 
 
 @pytest.fixture
@@ -111,10 +120,8 @@ def test_requests_follow_each_other_with_outcomes_between(mentor: RemoteMentor) 
 
 
 @pytest.mark.slow
-def test_cancel_from_another_thread_ends_a_pending_propose(
-    mentor_process: Callable[..., Any],
-) -> None:
-    mentor = RemoteMentor("slow", mentor_process(delay=30.0).address, OPENED)
+def test_cancel_from_another_thread_ends_a_pending_propose(slow_server: MentorProcess) -> None:
+    mentor = RemoteMentor("slow", slow_server.address, OPENED)
     try:
         answered = threading.Event()
 
@@ -132,8 +139,8 @@ def test_cancel_from_another_thread_ends_a_pending_propose(
 
 
 @pytest.mark.slow
-def test_too_slow_an_answer_is_timed_out(mentor_process: Callable[..., Any]) -> None:
-    mentor = RemoteMentor("slow", mentor_process(delay=30.0).address, OPENED)
+def test_too_slow_an_answer_is_timed_out(slow_server: MentorProcess) -> None:
+    mentor = RemoteMentor("slow", slow_server.address, OPENED)
     try:
         assert mentor.wait_open(120)
         answer = mentor.propose(request(timeout=0.5), scored("a"), [])

@@ -146,17 +146,20 @@ def test_hints_are_wanted_when_an_option_asks_for_them(name: str) -> None:
 
 
 @pytest.mark.parametrize("name", NAMES)
-@pytest.mark.parametrize(
-    ("option", "value"),
-    [("top_k", -1), ("samples", 0), ("weights", [0.0]), ("weights", 1), ("base", "x"), ("no", 1)],
-)
-def test_options_that_the_schema_forbids_name_their_field(
-    name: str, option: str, value: Any
-) -> None:
-    with pytest.raises(InvalidInput) as caught:
-        make(name, **{option: value})
-    assert caught.value.reason == "BAD_OPTIONS"
-    assert caught.value.violations[0].field.startswith(f"open.options.{option}")
+def test_options_that_the_schema_forbids_name_their_field(name: str) -> None:
+    wrong: tuple[tuple[str, Any], ...] = (
+        ("top_k", -1),
+        ("samples", 0),
+        ("weights", [0.0]),
+        ("weights", 1),
+        ("base", "x"),
+        ("no", 1),
+    )
+    for option, value in wrong:
+        with pytest.raises(InvalidInput) as caught:
+            make(name, **{option: value})
+        assert caught.value.reason == "BAD_OPTIONS"
+        assert caught.value.violations[0].field.startswith(f"open.options.{option}")
 
 
 # -- usable replies ---------------------------------------------------------------------------
@@ -165,16 +168,16 @@ def test_options_that_the_schema_forbids_name_their_field(
 @pytest.mark.slow
 @EVERY
 @PROFILE
-@pytest.mark.parametrize("count", [1, 8, 64])
 async def test_replies_that_fit_give_proposals(
-    name: str, limits: Constraints, profile: str, count: int
+    name: str, limits: Constraints, profile: str
 ) -> None:
-    known, asked, backend = told(name, limits), request(count), Told(fitting)
-    strategy = make(name, profile)
-    answer = await strategy.propose(asked, known, backend)
-    check(answer, asked, known)
-    check_records(answer, strategy, backend)
-    assert answer.status is AnswerStatus.USABLE, answer.detail
+    for count in (1, 8, 64):
+        known, asked, backend = told(name, limits), request(count), Told(fitting)
+        strategy = make(name, profile)
+        answer = await strategy.propose(asked, known, backend)
+        check(answer, asked, known)
+        check_records(answer, strategy, backend)
+        assert answer.status is AnswerStatus.USABLE, answer.detail
 
 
 @EVERY
@@ -286,17 +289,18 @@ async def test_samples_and_order_are_options(name: str, limits: Constraints) -> 
 @pytest.mark.slow
 @EVERY
 @PROFILE
-@pytest.mark.parametrize("text", ["", "?!", "\x00", "{" * 50, "1. 1 2 3 4 5 6 7 8 9", "12"])
 async def test_replies_of_no_use_are_a_typed_outcome_with_all_that_was_said(
-    name: str, limits: Constraints, profile: str, text: str
+    name: str, limits: Constraints, profile: str
 ) -> None:
-    known, asked, backend = told(name, limits), request(), Told(lambda *_: text)
-    strategy = make(name, profile)
-    answer = await strategy.propose(asked, known, backend)
-    check(answer, asked, known)
-    check_records(answer, strategy, backend)
-    assert answer.status is AnswerStatus.UNUSABLE
-    assert {reply for record in answer.records for reply in record.raw_replies} == {text}
+    known, asked = told(name, limits), request()
+    for text in ("", "?!", "\x00", "{" * 50, "1. 1 2 3 4 5 6 7 8 9", "12"):
+        backend = Told(lambda *_, said=text: said)
+        strategy = make(name, profile)
+        answer = await strategy.propose(asked, known, backend)
+        check(answer, asked, known)
+        check_records(answer, strategy, backend)
+        assert answer.status is AnswerStatus.UNUSABLE
+        assert {reply for record in answer.records for reply in record.raw_replies} == {text}
 
 
 @EVERY
@@ -333,36 +337,38 @@ async def test_replies_of_partial_use_are_used_and_asked_for_again(
     assert answer.detail or name == "maao_released"  # which reads the first line only
 
 
+REPLIES = st.one_of(
+    st.text(max_size=200),
+    st.lists(st.text("ab cd\n1.,-", max_size=40), max_size=6).map("\n".join),
+    st.lists(
+        st.fixed_dictionaries(
+            {},
+            optional={
+                "text": st.text("abc ", max_size=30) | st.integers(),
+                "values": st.lists(st.floats() | st.none(), min_size=2, max_size=4),
+                "rationale": st.text(max_size=30),
+            },
+        ),
+        max_size=6,
+    ).map(lambda items: json.dumps({"proposals": items})),
+)
+
+
 @pytest.mark.slow
 @EVERY
 @PROFILE
-@settings(max_examples=10)
+@settings(max_examples=4)
 @given(data=st.data())
 def test_no_reply_breaks_the_constraints(
     name: str, limits: Constraints, profile: str, data: st.DataObject
 ) -> None:
-    replies = st.one_of(
-        st.text(max_size=200),
-        st.lists(st.text("ab cd\n1.,-", max_size=40), max_size=6).map("\n".join),
-        st.lists(
-            st.fixed_dictionaries(
-                {},
-                optional={
-                    "text": st.text("abc ", max_size=30) | st.integers(),
-                    "values": st.lists(st.floats() | st.none(), min_size=2, max_size=4),
-                    "rationale": st.text(max_size=30),
-                },
-            ),
-            max_size=6,
-        ).map(lambda items: json.dumps({"proposals": items})),
-    )
     words = data.draw(st.integers(1, 9))
     narrow = replace(limits, max_words=words, lower=-1.5, upper=2.5)
     count = data.draw(st.integers(1, 64))
     finish = data.draw(st.sampled_from(["stop", "length", "dead_end"]))
 
     def say(question: Question, number: int) -> str:
-        return data.draw(replies) if number < 4 else fitting(question, number)
+        return data.draw(REPLIES) if number < 4 else fitting(question, number)
 
     known, asked = told(name, narrow), request(count, seed=data.draw(st.integers(0, 2**63 - 1)))
     answer = asyncio.run(make(name, profile).propose(asked, known, Told(say, finish)))
@@ -384,20 +390,27 @@ ERRORS = [
 
 @EVERY
 @PROFILE
-@pytest.mark.parametrize("error", ERRORS, ids=lambda error: type(error).__name__)
 async def test_trouble_before_anything_was_found_passes_through(
-    name: str, limits: Constraints, profile: str, error: MentorgradError
+    name: str, limits: Constraints, profile: str
 ) -> None:
-    with pytest.raises(type(error)) as caught:
-        await make(name, profile).propose(request(), told(name, limits), Told(lambda *_: error))
-    assert caught.value is error
+    for error in ERRORS:
+        backend = Told(lambda *_, said=error: said)
+        with pytest.raises(type(error)) as caught:
+            await make(name, profile).propose(request(), told(name, limits), backend)
+        assert caught.value is error
 
 
 @EVERY
-@pytest.mark.parametrize("error", ERRORS, ids=lambda error: type(error).__name__)
-async def test_what_was_found_before_the_trouble_is_kept(
-    name: str, limits: Constraints, error: MentorgradError
-) -> None:
+async def test_what_was_found_before_the_trouble_is_kept(name: str, limits: Constraints) -> None:
+    for error in ERRORS:
+        known, asked = told(name, limits), request(64)
+        answer = await make(name).propose(asked, known, Told(failing_later(error)))
+        check(answer, asked, known)
+        assert answer.status is AnswerStatus.USABLE
+
+
+def failing_later(error: MentorgradError) -> Callable[[Question, int], str | MentorgradError]:
+    """A backend whose first question has one reply of use, and that fails with the second."""
     calls: list[Question] = []
 
     def once(question: Question, number: int) -> str | MentorgradError:
@@ -409,10 +422,7 @@ async def test_what_was_found_before_the_trouble_is_kept(
         useful = number == 0 or len(calls) > 1
         return fitting(question, number) if useful else "?!\n"
 
-    known, asked = told(name, limits), request(64)
-    answer = await make(name).propose(asked, known, Told(once))
-    check(answer, asked, known)
-    assert answer.status is AnswerStatus.USABLE
+    return once
 
 
 @pytest.mark.slow
@@ -488,24 +498,26 @@ async def test_a_kind_that_it_cannot_propose_is_refused(name: str) -> None:
     assert backend.questions == []
 
 
+EVIL = st.text(max_size=20) | st.sampled_from(
+    ['" | root', "a\nroot ::= [", "\\", "x" * 5_000, "<|im_end|>", "]{1,999999}", "\ud800"]
+)
+EVIL_TEXT = st.lists(EVIL, min_size=1, max_size=4).map(" ".join)
+
+
 @pytest.mark.slow
 @pytest.mark.parametrize("name", ASKING)
 @PROFILE
-@settings(max_examples=8)
+@settings(max_examples=4)
 @given(data=st.data())
 def test_words_from_outside_cannot_change_a_grammar_or_break_a_page(
     name: str, profile: str, data: st.DataObject
 ) -> None:
-    evil = st.text(max_size=20) | st.sampled_from(
-        ['" | root', "a\nroot ::= [", "\\", "x" * 5_000, "<|im_end|>", "]{1,999999}", "\ud800"]
-    )
-    text = st.lists(evil, min_size=1, max_size=4).map(" ".join)
     pool = tuple(
-        candidate(f"c{n}", data.draw(text), float(n), parents=(f"c{n - 1}",)) for n in range(3)
+        candidate(f"c{n}", data.draw(EVIL_TEXT), float(n), parents=(f"c{n - 1}",)) for n in range(3)
     )
-    tokens = (TokenHint(data.draw(evil), -1.0), TokenHint("letter", -0.5))
-    hints = (PositionHints(0, data.draw(evil), tokens),)
-    rows = (Exemplar(data.draw(text), data.draw(evil), data.draw(evil), 1.0),)
+    tokens = (TokenHint(data.draw(EVIL), -1.0), TokenHint("letter", -0.5))
+    hints = (PositionHints(0, data.draw(EVIL), tokens),)
+    rows = (Exemplar(data.draw(EVIL_TEXT), data.draw(EVIL), data.draw(EVIL), 1.0),)
     known = replace(told(name), pool={item.candidate_id: item for item in pool})
     asked = request(hints=hints, exemplars=rows)
     backend = Told(fitting)

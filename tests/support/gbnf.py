@@ -6,6 +6,7 @@ names, ``?``, ``*`` and ``{m,n}``.
 
 from __future__ import annotations
 
+import functools
 import random
 import re
 from collections.abc import Callable
@@ -23,11 +24,16 @@ def write(grammar: str, draw: random.Random) -> str:
         grammar: GBNF, with a rule ``root``.
         draw: Makes the choices.
     """
+    return _rules(grammar)["root"](draw)
+
+
+@functools.lru_cache(maxsize=256)
+def _rules(grammar: str) -> dict[str, Make]:
     rules: dict[str, Make] = {}
     for line in grammar.strip().split("\n"):
         name, _, body = line.partition(" ::= ")
         rules[name] = _Reader(body, rules).choice()
-    return rules["root"](draw)
+    return rules
 
 
 class _Reader:
