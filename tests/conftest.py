@@ -11,6 +11,7 @@ import tempfile
 import uuid
 from collections.abc import Callable, Generator, Iterator
 from pathlib import Path
+from typing import Any
 from urllib.parse import quote
 
 import pytest
@@ -84,8 +85,10 @@ def _migrations_run_once() -> Iterator[None]:
     from tests.support.new_stores import RecordedMigrations
 
     with pytest.MonkeyPatch.context() as patch:
-        patch.setattr(migrate, "command", RecordedMigrations())
+        recorded = RecordedMigrations()
+        patch.setattr(migrate, "command", recorded)
         yield
+    recorded.close()
 
 
 @pytest.fixture(scope="session")
@@ -107,28 +110,33 @@ def postgres_server() -> Iterator[str]:
         server.cleanup()
 
 
+@pytest.fixture(scope="session")
+def _postgres(postgres_server: str) -> Iterator[tuple[str, Any]]:
+    """The server's URL and a connection to it, which takes longer to make than a schema."""
+    import psycopg
+
+    with psycopg.connect(postgres_server, autocommit=True) as connection:
+        yield postgres_server, connection
+
+
 @pytest.fixture
-def postgres_url(postgres_server: str) -> Iterator[str]:
+def postgres_url(_postgres: tuple[str, Any]) -> Iterator[str]:
     """URL of an empty schema of its own; much quicker to make than a database."""
-    yield from _schema(postgres_server)
+    yield from _schema(*_postgres)
 
 
 @pytest.fixture(scope="module")
-def module_postgres_url(postgres_server: str) -> Iterator[str]:
+def module_postgres_url(_postgres: tuple[str, Any]) -> Iterator[str]:
     """`postgres_url` for all tests of a module."""
-    yield from _schema(postgres_server)
+    yield from _schema(*_postgres)
 
 
-def _schema(postgres_server: str) -> Iterator[str]:
-    import psycopg
-
+def _schema(server: str, connection: Any) -> Iterator[str]:
     schema = f"test_{uuid.uuid4().hex}"
-    separator = "&" if "?" in postgres_server else "?"
-    with psycopg.connect(postgres_server, autocommit=True) as connection:
-        connection.execute(f"CREATE SCHEMA {schema}")
-    yield f"{postgres_server}{separator}options={quote(f'-csearch_path={schema}')}"
-    with psycopg.connect(postgres_server, autocommit=True) as connection:
-        connection.execute(f"DROP SCHEMA {schema} CASCADE")
+    separator = "&" if "?" in server else "?"
+    connection.execute(f"CREATE SCHEMA {schema}")
+    yield f"{server}{separator}options={quote(f'-csearch_path={schema}')}"
+    connection.execute(f"DROP SCHEMA {schema} CASCADE")
 
 
 @pytest.fixture

@@ -77,22 +77,19 @@ def test_an_export_carries_labels_and_note(opened: Any, event_maker: Any) -> Non
     assert len(store.list_runs(RunFilter(labels={"team": "a"}))) == 1
 
 
-@pytest.mark.parametrize(
-    ("update", "field"),
-    [
+def test_what_is_no_label_or_note_is_refused(opened: Any) -> None:
+    run = created(opened.store)
+    for update, field in (
         (RunUpdate(note="x" * 10_001), "update.note"),
         (RunUpdate({"k": "x" * 2_001}), "update.labels['k']"),
         (RunUpdate({"": "x"}), "update.labels"),
         (RunUpdate({"a": "b"}, ("c", "a")), "update.remove_labels[1]"),
         (RunUpdate({f"k{n}": "" for n in range(MAX_LABELS - 1)}), "update.labels"),
-    ],
-)
-def test_what_is_no_label_or_note_is_refused(opened: Any, update: RunUpdate, field: str) -> None:
-    run = created(opened.store)
-    with pytest.raises(InvalidInput) as caught:
-        opened.store.update_run(run.run_id, update)
-    assert [violation.field for violation in caught.value.violations] == [field]
-    assert opened.store.get_run(run.run_id) == run
+    ):
+        with pytest.raises(InvalidInput) as caught:
+            opened.store.update_run(run.run_id, update)
+        assert [violation.field for violation in caught.value.violations] == [field]
+        assert opened.store.get_run(run.run_id) == run
 
 
 def test_the_labels_of_an_experiment_are_its_own(opened: Any) -> None:

@@ -250,7 +250,8 @@ def test_any_filter_in_any_order_is_what_it_says(
     experiment = {run.run_id for run in store.list_runs(RunFilter(experiment_id="e1"))}
     assert 0 < len(experiment) < COUNT
 
-    @settings(max_examples=60)
+    # The same code runs on both databases, but for a few statements.
+    @settings(max_examples=30 if store.url.startswith("sqlite") else 12)
     @given(filters(there), st.sampled_from(RunOrder), st.sampled_from(VIEWERS))
     def check(wanted: RunFilter, order: RunOrder, viewer: OnBehalf) -> None:
         view, found, token = store.seen_by(viewer), [], ""

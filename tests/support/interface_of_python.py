@@ -143,7 +143,7 @@ def entry_points() -> dict[str, Any]:
     # The group of other packages' strategies: the distribution has no entry in it.
     asked_for = {
         text
-        for tree in modules_with(_GROUP.pattern)
+        for tree in modules_with(_GROUP.pattern).values()
         for text in texts_of(tree)
         if _GROUP.fullmatch(text)
     }

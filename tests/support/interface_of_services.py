@@ -162,7 +162,7 @@ def environment() -> list[str]:
     or set for the processes that the product starts."""
     asked = _Asked()
     Credentials.from_environment(asked)
-    texts = {text for tree in modules_with(_PREFIX) for text in texts_of(tree)}
+    texts = {text for tree in modules_with(_PREFIX).values() for text in texts_of(tree)}
     return sorted(asked.names | {text for text in texts if _VARIABLE.fullmatch(text)})
 
 
