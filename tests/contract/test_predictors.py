@@ -65,7 +65,7 @@ from trainer_service.running.final_test import predictions
 from trainer_service.tasks.data import Row, Split
 
 NAMES = [
-    pytest.param("label_prompt", marks=pytest.mark.slow),
+    pytest.param("label_prompt", marks=pytest.mark.campaign),  # the real encoder
     "label_prompt_per_class",
     *("prompt_tuning", "prompt_tuning_mean"),
     "served_prompt",
@@ -73,6 +73,8 @@ NAMES = [
     "lora_causal",
     *CAUSAL,
 ]
+FEW = ("label_prompt_per_class", "prompt_tuning", "served_prompt", "lora", "causal_prompt")
+"""One of each way to predict."""
 NEAR = {"rtol": 0.0, "atol": 1e-4}
 
 
@@ -144,11 +146,28 @@ class World:
         return found.exp()[: len(self.rows)]
 
 
+of_few = pytest.mark.parametrize(
+    "world",
+    [
+        *FEW,
+        *(
+            pytest.param(name, marks=pytest.mark.campaign)
+            for name in ("label_prompt", *NAMES[2:])
+            if name not in FEW
+        ),
+    ],
+    indirect=True,
+)
+"""Marks a test that most objectives would only repeat."""
+
+
 @pytest.fixture(params=NAMES)
 def world(request: pytest.FixtureRequest, tmp_path: Path) -> World:
     return World(request.param, tmp_path / "result")
 
 
+@pytest.mark.slow
+@pytest.mark.parametrize("world", ["label_prompt", *NAMES[1:]], indirect=True)
 def test_a_prediction_is_that_of_the_final_test(world: World) -> None:
     with world.open() as predictor:
         found = predictor.predict_proba(world.texts)
@@ -161,6 +180,7 @@ def test_a_prediction_is_that_of_the_final_test(world: World) -> None:
     assert labels == [predictor.labels[row] for row in found.argmax(-1)]
 
 
+@of_few
 def test_a_prediction_does_not_depend_on_what_else_is_predicted(world: World) -> None:
     with world.open() as predictor:
         together = predictor.predict_proba([*world.texts, "film " * 9])
@@ -189,6 +209,7 @@ def test_the_words_predict_as_they_were_scored(world: World) -> None:
 
 
 @pytest.mark.slow
+@of_few
 def test_the_probe_predicts_as_it_was_scored(world: World) -> None:
     files: dict[str, bytes] = {}
     made = baselines(world.problem, lambda: None, files.__setitem__)
@@ -209,7 +230,7 @@ def test_the_probe_predicts_as_it_was_scored(world: World) -> None:
 
 
 @pytest.mark.slow
-@pytest.mark.parametrize("name", ["label_prompt", "served_prompt", next(iter(CAUSAL))])
+@pytest.mark.parametrize("name", ["label_prompt_per_class", "served_prompt", "causal_prompt"])
 def test_all_uses_predict_together_as_each_alone(name: str, tmp_path: Path) -> None:
     world = World(name, tmp_path / "result")
     files: dict[str, bytes] = {}
@@ -230,12 +251,14 @@ def test_all_uses_predict_together_as_each_alone(name: str, tmp_path: Path) -> N
             np.testing.assert_allclose(together[use], predictor.predict_proba(world.texts), **NEAR)
 
 
+@of_few
 def test_empty_and_odd_texts_have_predictions(world: World) -> None:
     with world.open() as predictor:
         found = predictor.predict_proba(["", " \n", "{label} {text}", "фильм 映画 🎬"])
     assert np.isfinite(found).all()
 
 
+@of_few
 def test_what_is_no_text_is_refused(world: World) -> None:
     with world.open() as predictor:
         for texts in (["good", None], ["\ud800"], "good"):

@@ -15,10 +15,18 @@ from mentorgrad.domain.event import CandidatesScored, EventKind, RestartDecided,
 from mentorgrad.domain.objective import Calibration
 from mentorgrad.domain.query import EventQuery
 from mentorgrad.domain.run import Run, RunState
-from mentorgrad.domain.spec import Acceptance, Criterion, DataFiles, MentorChoice, Policy, RunSpec
+from mentorgrad.domain.spec import (
+    Acceptance,
+    Criterion,
+    DataFiles,
+    MentorChoice,
+    Policy,
+    RunSpec,
+    Stages,
+)
 from run_store.protocols import RunStore
 from run_store.temporary_store import TemporaryRunStore
-from tests.contract.test_resume import StopsAt, create, go
+from tests.contract.test_resume import StopsAt, create, go, longer
 from tests.support.effective_log import effective
 from tests.support.label_server import DIALECTS, LabelServer
 from tests.support.served_prompts import OBJECTIVE, SPEC, parts, write_rows
@@ -55,8 +63,13 @@ def folder(tmp_path: Path) -> Path:
     return write_rows(tmp_path)
 
 
+SHORT = dataclasses.replace(
+    SPEC, stages=Stages(count=2, steps=0), mentor=MentorChoice("random_tokens", proposals=2)
+)
+
+
 def finished(
-    server: LabelServer, folder: Path, store: RunStore, spec: RunSpec = SPEC
+    server: LabelServer, folder: Path, store: RunStore, spec: RunSpec = SHORT
 ) -> tuple[Run, dict[str, str], str]:
     """The run, the metadata of its artifact, and its text."""
     run_id = create(store, spec)
@@ -73,7 +86,7 @@ def finished(
 def test_a_run_is_rounds_of_proposals_and_scores(
     server: LabelServer, folder: Path, store: RunStore
 ) -> None:
-    run, metadata, text = finished(server, folder, store)
+    run, metadata, text = finished(server, folder, store, SPEC)
     assert run.result is not None
     assert run.result.returned.text == text
     assert run.usage.gradient_steps == run.usage.probe_steps == 0
@@ -96,17 +109,17 @@ def test_tokens_of_the_final_test_are_counted(
     rows = [json.dumps({"text": f"a good one, {i}", "label": "worth"}) for i in range(5)]
     (folder / "test.jsonl").write_text("\n".join(rows))
     task = dataclasses.replace(SPEC.task, data=DataFiles("rows.jsonl", test="test.jsonl"))
-    run, _, _ = finished(server, folder, store, dataclasses.replace(SPEC, task=task))
+    run, _, _ = finished(server, folder, store, dataclasses.replace(SHORT, task=task))
     assert run.result is not None
     assert run.result.test is not None
     assert run.result.zero_shot is not None
     assert run.usage.tuned_model_tokens == run.result.usage.tuned_model_tokens == server.tokens
-    assert run.usage.forward_rows == (1 + 2 * 4) * 8
+    assert run.usage.forward_rows == (1 + 2) * 8
     # At the end each test row is asked about once with the best prompt and once without any.
-    assert len(server.requests) <= (1 + 2 * 4) * 8 + 2 * 5 + 2
+    assert len(server.requests) <= (1 + 2) * 8 + 2 * 5 + 2
 
 
-@pytest.mark.parametrize("dialect", DIALECTS)
+@pytest.mark.parametrize("dialect", [longer(DIALECTS[0]), *DIALECTS[1:]])
 def test_every_dialect_gives_the_model_s_own_predictions(
     folder: Path, store: RunStore, dialect: str
 ) -> None:
@@ -116,7 +129,7 @@ def test_every_dialect_gives_the_model_s_own_predictions(
         how = "answers" if "answers" in dialect else "top_logprobs"
         assert metadata["tuned_model"] == f"tiny ({expected}, {how})"
         assert json.loads(metadata["loss_is_likelihood"]) is ("answers" not in dialect)
-        built = parts(server, folder).objective(SPEC, lambda: None)
+        built = parts(server, folder).objective(SHORT, lambda: None)
         point = tensorfile.load(store.read_artifact(run.run_id, ARTIFACT))[0]["prompt"]
         (score,) = built.problem.score(point[None])
         assert run.result is not None
@@ -135,7 +148,7 @@ def test_labels_with_a_common_first_token_are_scored_by_echoes(
     folder: Path, store: RunStore
 ) -> None:
     labels = ("account", "access")
-    spec = dataclasses.replace(SPEC, task=dataclasses.replace(SPEC.task, labels=labels))
+    spec = dataclasses.replace(SHORT, task=dataclasses.replace(SPEC.task, labels=labels))
     with LabelServer(labels, piece=4) as server:
         _, metadata, _ = finished(server, folder, store, spec)
     assert metadata["tuned_model"] == "tiny (completions, echo)"
@@ -234,13 +247,13 @@ def test_an_answer_that_is_no_label_counts_as_wrong(folder: Path, store: RunStor
 
 
 @pytest.mark.parametrize(
-    "calibration", [Calibration.CONTENT_FREE, Calibration.BATCH, Calibration.MATCHED]
+    "calibration", [Calibration.CONTENT_FREE, Calibration.MATCHED, longer(Calibration.BATCH)]
 )
 def test_calibrated_scores_are_those_of_the_prior_in_the_artifact(
     server: LabelServer, folder: Path, store: RunStore, calibration: Calibration
 ) -> None:
     objective = dataclasses.replace(OBJECTIVE, calibration=calibration)
-    spec = dataclasses.replace(SPEC, objective=objective)
+    spec = dataclasses.replace(SHORT, objective=objective)
     run, metadata, text = finished(server, folder, store, spec)
     prior = torch.tensor(json.loads(metadata["prior"]))
     assert float(prior.sum()) == pytest.approx(1.0)
@@ -265,7 +278,7 @@ def test_calibrated_scores_are_those_of_the_prior_in_the_artifact(
     losses = torch.nn.functional.cross_entropy(raw - prior.log(), labels)
     assert run.result is not None
     assert run.result.returned.score.loss == pytest.approx(float(losses), rel=1e-4)
-    passed = (1 + 8) * (8 + (3 if calibration is Calibration.CONTENT_FREE else 8))
+    passed = (1 + 2) * (8 + (3 if calibration is Calibration.CONTENT_FREE else 8))
     assert run.usage.forward_rows == passed
     built.problem.close()
 
@@ -287,7 +300,7 @@ def test_demonstrations_stand_before_every_text(
     server: LabelServer, folder: Path, store: RunStore
 ) -> None:
     objective = dataclasses.replace(OBJECTIVE, demonstrations=1)
-    spec = dataclasses.replace(SPEC, objective=objective)
+    spec = dataclasses.replace(SHORT, objective=objective)
     _, metadata, _ = finished(server, folder, store, spec)
     shown, _, _ = metadata["template"].partition("Text: {text}")
     assert shown.count("Answer: other\n\n") == shown.count("Answer: worth\n\n") == 1
@@ -297,7 +310,7 @@ def test_demonstrations_stand_before_every_text(
     assert not any(f"{text}\n" in shown for text in texts)
 
 
-@pytest.mark.parametrize("control", ["random_init", "perturb", "recombine"])
+@pytest.mark.parametrize("control", ["recombine", longer("random_init"), longer("perturb")])
 def test_every_control_proposes_texts(
     server: LabelServer, folder: Path, store: RunStore, control: str
 ) -> None:
@@ -319,28 +332,24 @@ def test_proposals_are_screened_on_parts_of_the_rows(
     assert any("screened out" in outcome.detail for outcome in outcomes)
 
 
-@pytest.mark.parametrize("policy", Policy)
+@pytest.mark.parametrize(
+    "policy", [Policy.ALWAYS, *(longer(one) for one in Policy if one is not Policy.ALWAYS)]
+)
 def test_every_policy_decides(
     server: LabelServer, folder: Path, store: RunStore, policy: Policy
 ) -> None:
-    spec = dataclasses.replace(SPEC, acceptance=Acceptance(policy=policy))
+    spec = dataclasses.replace(SHORT, acceptance=Acceptance(policy=policy))
     run, _, _ = finished(server, folder, store, spec)
     assert run.restarts_applied >= (policy in (Policy.ALWAYS, Policy.FIRST, Policy.EXPLORE))
 
 
-def test_the_key_comes_from_the_environment(
+def test_the_key_comes_from_the_environment_and_a_fragment_is_the_name_on_the_server(
     server: LabelServer, folder: Path, store: RunStore, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setenv(server_scorer.KEY_VARIABLE, "secret")
-    finished(server, folder, store)
-    assert server.keys == {"Bearer secret"}
-
-
-def test_a_fragment_is_the_name_on_the_server(
-    server: LabelServer, folder: Path, store: RunStore
-) -> None:
     how = parts(server, folder, "#org/large:1b")
-    assert go(store, create(store, SPEC), StopsAt(), how) is RunState.SUCCEEDED
+    assert go(store, create(store, SHORT), StopsAt(), how) is RunState.SUCCEEDED
+    assert server.keys == {"Bearer secret"}
     assert {body["model"] for _, body in server.requests} == {"org/large:1b"}
 
 
@@ -351,11 +360,11 @@ def test_paused_between_steps_it_goes_on_exactly(
     server: LabelServer, folder: Path, store: RunStore, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setattr(server_scorer, "_TICK", 3600.0)  # asks between steps alone
-    spec = dataclasses.replace(SPEC, mentor=MentorChoice("perturb", proposals=4))
+    spec = dataclasses.replace(SPEC, mentor=MentorChoice("perturb", proposals=2))
     whole, control = create(store, spec), StopsAt()
     assert go(store, whole, control, parts(server, folder)) is RunState.SUCCEEDED
     assert control.asked > 4
-    for n in range(1, control.asked, 2):
+    for n in (1, control.asked // 2):
         broken = create(store, spec)
         assert go(store, broken, StopsAt(n), parts(server, folder)) is RunState.PAUSED
         assert go(store, broken, StopsAt(), parts(server, folder)) is RunState.SUCCEEDED
@@ -366,13 +375,14 @@ def test_paused_between_steps_it_goes_on_exactly(
 def test_another_model_is_refused_on_resume(
     server: LabelServer, folder: Path, store: RunStore
 ) -> None:
-    run_id = create(store, SPEC)
+    spec = dataclasses.replace(SPEC, mentor=MentorChoice("random_tokens", proposals=2))
+    run_id = create(store, spec)
     requests = 0
 
     def change() -> None:
         nonlocal requests
         requests += 1
-        if requests == 60:  # in the second stage
+        if requests == 32:  # in the second stage
             server.model = "another"
 
     server.before = change
@@ -383,6 +393,6 @@ def test_another_model_is_refused_on_resume(
     assert "it was tiny (completions" in store.get_run(run_id).reason
     server.model = "tiny"
     assert go(store, run_id, StopsAt(), parts(server, folder)) is RunState.SUCCEEDED
-    whole = create(store, SPEC)
+    whole = create(store, spec)
     assert go(store, whole, StopsAt(), parts(server, folder)) is RunState.SUCCEEDED
     assert effective(store, run_id) == effective(store, whole)

@@ -1,5 +1,6 @@
 from __future__ import annotations
 
+import functools
 import json
 from dataclasses import replace
 
@@ -32,13 +33,19 @@ TUNING = replace(
 
 def asked_about(card: TaskCard, kind: str) -> dict[str, str]:
     """Questions of every strategy, for a proposal as the card describes it."""
-    files = golden_questions.files(card.proposal, card.place)
-    return {name: content for name, content in files if name.endswith(f".{kind}.txt")}
+    files = questions(card.proposal, card.place)
+    return {name: content for name, content in files.items() if name.endswith(f".{kind}.txt")}
+
+
+@functools.cache
+def questions(proposal: str = "", place: str = "") -> dict[str, str]:
+    """`golden_questions.files`, computed once."""
+    return dict(golden_questions.files(proposal, place))
 
 
 def test_every_question_is_the_one_in_its_file() -> None:
     """After a wording was changed on purpose: `python -m tests.support.golden_questions`."""
-    made = dict(golden_questions.files())
+    made = questions()
     kept = {path.name: path.read_text() for path in golden_questions.FOLDER.glob("*.txt")}
     assert sorted(made) == sorted(kept)
     for name, content in made.items():
