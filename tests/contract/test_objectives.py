@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import re
+from typing import Any
 
 import numpy as np
 import pytest
@@ -10,7 +11,7 @@ import torch
 
 from mentorgrad.domain.advice import Proposal, ProposalKind, ProposalStatus, TaskCard
 from mentorgrad.domain.objective import LabelPrompt
-from mentorgrad.domain.spec import Optimizer
+from mentorgrad.domain.spec import Optimizer, Task
 from mentorgrad.settings_space import SettingsSpace
 from tests.support.golden_questions import CONTINUED
 from tests.support.numerics import (
@@ -19,7 +20,6 @@ from tests.support.numerics import (
     built_on,
     hints_at,
     objective,
-    tickets,
     tiny_causal,
     tiny_clip,
     tiny_encoder,
@@ -34,12 +34,14 @@ from trainer_service.objectives.row_parts import RowParts
 from trainer_service.objectives.table import OBJECTIVES
 from trainer_service.objectives.torch_free import ARTIFACT
 from trainer_service.protocols import Objective, ProposalRejected, RandomWords
-from trainer_service.tasks.data import Split
+from trainer_service.tasks.data import Split, TaskData
+from trainer_service.tasks.load import load_task
 
 NAMES = [
     *("rastrigin", "ackley", "rosenbrock", "levy"),
     *("label_prompt_tiny", "label_prompt_per_class", "label_prompt_clip"),
-    *("prompt_tuning", "prompt_tuning_first", "prompt_tuning_mean"),
+    *("prompt_tuning", "prompt_tuning_mean"),
+    pytest.param("prompt_tuning_first", marks=pytest.mark.campaign),
     "multiple_choice",
     "served_prompt",
     *("prefix_tuning", "lora_mean", "xgblora"),
@@ -82,6 +84,11 @@ def written(built: Objective) -> Objective:
 def is_text(built: Objective) -> bool:
     """Whether the parameter itself is a text."""
     return built.language.constraints.kind is ProposalKind.TEXT and not built.language.has_words
+
+
+def label_prompt(task: TaskData | None = None, **fields: Any) -> Objective:
+    """A new one, which has scored nothing yet."""
+    return built_on(tiny_encoder("bert"), LabelPrompt(**fields), task or tiny_task())
 
 
 def some_rows(built: Objective) -> torch.Tensor:
@@ -497,14 +504,9 @@ def test_what_the_frozen_model_gives_depends_on_no_parameter(built: Objective) -
     assert has_features == (problem.task is not None and not has_none)
 
 
-def label_prompt() -> Objective:
-    """A new one, which has scored nothing yet."""
-    return built_on(tiny_encoder("bert"), LabelPrompt(n_tokens=3), tiny_task())
-
-
 @pytest.mark.slow
 def test_scores_are_the_same_whoever_asks_for_losses_of_rows() -> None:
-    built = label_prompt()
+    built = label_prompt(n_tokens=3)
     many = torch.stack([drawn(built, seed) for seed in range(3)])
     before = built.problem.score(many)
     row_losses(built, many, torch.tensor([0]))
@@ -515,7 +517,7 @@ def test_scores_are_the_same_whoever_asks_for_losses_of_rows() -> None:
 def test_what_was_scored_just_before_is_not_encoded_again(
     monkeypatch: pytest.MonkeyPatch,
 ) -> None:
-    built = label_prompt()
+    built = label_prompt(n_tokens=3)
     first, second = (drawn(built, seed)[None] for seed in range(2))
     rows = torch.tensor([0, 5])
     row_losses(built, first, rows)  # from now on it is wanted
@@ -609,13 +611,13 @@ def test_points_that_cannot_be_scored(proposal: Proposal, status: ProposalStatus
 
 
 def test_a_short_proposal_keeps_the_rest_of_the_incumbent() -> None:
-    built = objective("label_prompt")
+    built = label_prompt()
     incumbent = drawn(built, 0)
-    embedded = built.language.embed(Proposal(text="money back"), incumbent)
+    embedded = built.language.embed(Proposal(text="money bank"), incumbent)
     assert embedded.filled == (0, 1)
     assert torch.equal(embedded.parameters[2:], incumbent[2:])
     assert built.language.project(embedded.parameters.unsqueeze(0))[0].text.startswith(
-        "money back "
+        "money bank "
     )
 
 
@@ -630,15 +632,16 @@ def test_a_short_proposal_keeps_the_rest_of_the_incumbent() -> None:
     ],
 )
 def test_texts_that_cannot_be_embedded(text: str, status: ProposalStatus) -> None:
+    built = label_prompt()
     with pytest.raises(ProposalRejected) as caught:
-        objective("label_prompt").language.embed(Proposal(text=text), torch.zeros(8, 384))
+        built.language.embed(Proposal(text=text), torch.zeros(built.shape))
     assert caught.value.status is status
 
 
 def test_each_class_can_be_given_its_own_words() -> None:
-    built = tickets(per_class=True, n_tokens=3)
+    built = label_prompt(load_task(Task(shots=2), 0, ()), per_class=True, n_tokens=3)
     incumbent = built.language.initial(generator())
-    shared = built.language.embed(Proposal(text="new word"), incumbent)
+    shared = built.language.embed(Proposal(text="good film"), incumbent)
     assert shared.filled == (0, 1, 3, 4, 6, 7, 9, 10, 12, 13, 15, 16)
     own = built.language.embed(Proposal(text="a | b | c | d | e | f g"), incumbent)
     assert own.filled == (0, 3, 6, 9, 12, 15, 16)
@@ -647,21 +650,22 @@ def test_each_class_can_be_given_its_own_words() -> None:
 
 
 def test_too_many_ids_are_refused() -> None:
+    built = label_prompt()
     with pytest.raises(ProposalRejected):
-        objective("label_prompt").language.embed_ids(range(2000, 2009), torch.zeros(8, 384))
+        built.language.embed_ids(range(4, 13), torch.zeros(built.shape))
 
 
 @pytest.mark.slow
 def test_the_start_can_be_given_in_words() -> None:
-    built = tickets(initial_text="this message is about")
+    built = label_prompt(initial_text="this film that story")
     (words,) = built.language.project(built.language.initial(generator()).unsqueeze(0))
-    assert words.text.startswith("this message is about ")
+    assert words.text.startswith("this film that story ")
     assert len(words.text.split()) == 8
 
 
 @pytest.mark.slow
 def test_training_is_the_same_twice() -> None:
-    first, again = (tune(label_prompt(), Optimizer(), 3, seed=7) for _ in range(2))
+    first, again = (tune(label_prompt(n_tokens=3), Optimizer(), 3, seed=7) for _ in range(2))
     assert all(torch.equal(one, other) for one, other in zip(first, again, strict=True))
 
 
@@ -674,7 +678,8 @@ def test_questions_with_the_card_of_an_objective_are_those_with_an_empty_one(
     name: str, kind: str
 ) -> None:
     """The default wording describes these objectives, and results were measured with it."""
-    assert asked_about(objective(name).card, kind) == asked_about(TaskCard(), kind)
+    card = label_prompt().card if name == "label_prompt" else objective(name).card
+    assert asked_about(card, kind) == asked_about(TaskCard(), kind)
 
 
 @pytest.mark.parametrize(
