@@ -15,6 +15,7 @@ from collections.abc import Callable, Iterator
 from pathlib import Path
 from typing import Any
 
+import numpy as np
 import structlog
 import torch
 from safetensors import SafetensorError
@@ -176,17 +177,28 @@ def _header_read_once() -> Iterator[None]:
     """Lets the loader of transformers keep what it makes of a file's header.
 
     It reads the header anew for tokenizer, configuration and weights, and makes the list of tensor
-    names anew for every layer, which takes more than half of the time.
+    names anew for every layer, which takes more than half of the time. Half of the rest, the
+    reader spends on slices of a `numpy.memmap`, several for each token of the vocabulary.
     """
     import gguf
 
     # Of two threads, the one would put back what the other has set.
     with _LOADER, contextlib.ExitStack() as kept:
-        for name in ("GGUFReader", "get_tensor_name_map"):
-            made = getattr(gguf, name)
+        reader, name_map = _plain(gguf.GGUFReader), gguf.get_tensor_name_map
+        for name, made in (("GGUFReader", reader), ("get_tensor_name_map", name_map)):
+            kept.callback(setattr, gguf, name, getattr(gguf, name))
             setattr(gguf, name, functools.cache(made))
-            kept.callback(setattr, gguf, name, made)
         yield
+
+
+def _plain(reader: Any) -> Any:
+    """A GGUF reader that slices the mapped file as a plain array, in a third of the time."""
+
+    class Reader(reader):  # type: ignore[misc]
+        def __setattr__(self, name: str, value: Any) -> None:
+            super().__setattr__(name, value.view(np.ndarray) if name == "data" else value)
+
+    return Reader
 
 
 def _read(file: Path, part: Callable[[Path, dict[str, Any]], Any]) -> Any:
