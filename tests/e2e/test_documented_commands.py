@@ -1,9 +1,10 @@
 """Every command that README and the guides show runs, or at least consists of words that exist.
 
 The suite runs the README; `pytest tests -m campaign` runs the other pages too.
-A page's commands run in order in one folder, against a trainer and a scripted mentor that are
-served here. `mentorgrad serve` listens on a free port until the page is done. What is changed of a
-command: addresses, placeholders (RUN, EXPERIMENT), and how long a run takes.
+A page's commands run in order in one folder, against what the page itself serves by `mentorgrad
+serve all`, else a trainer and a scripted mentor that are served here. `mentorgrad serve` listens
+on a free port until the page is done. What is changed of a command: addresses, placeholders (RUN,
+EXPERIMENT), and how long a run takes.
 """
 
 from __future__ import annotations
@@ -12,6 +13,7 @@ import json
 import os
 import re
 import signal
+import socket
 import subprocess
 import sys
 from collections.abc import Iterator
@@ -86,14 +88,15 @@ while [ $# -gt 1 ]; do cp "${1#*:}" "./${target:-.}"; shift; done
 
 @dataclass(frozen=True)
 class Ground:
-    """What is served to all pages."""
+    """What is there before a page begins."""
 
     folder: Path
     environment: dict[str, str]
-    addresses: dict[str, str]
+    addresses: dict[str, str] = field(default_factory=dict)
     """What the pages call a service → where it is."""
-    trainer: str
-    experiment: str
+    trainer: str = ""
+    """Empty: nothing is served."""
+    experiment: str = ""
 
     def newest_run(self) -> str:
         """The last one that a command finished."""
@@ -108,34 +111,40 @@ SPEC = RunSpec(
 
 
 @pytest.fixture(scope="module")
-def ground(tmp_path_factory: pytest.TempPathFactory, shared_mentor: Any) -> Iterator[Ground]:
+def bare(tmp_path_factory: pytest.TempPathFactory) -> Ground:
+    """A folder and an environment, of a page that serves what it needs."""
     folder = tmp_path_factory.mktemp("ground")
     _files(folder)
     kept = ("MENTORGRAD_TRAINER_CACHE_DIR", "MENTORGRAD_TRAINER_WARM")
     own = {k: v for k, v in os.environ.items() if not k.startswith("MENTORGRAD_") or k in kept}
+    given = {
+        "PATH": f"{folder / 'bin'}:{Path(sys.executable).parent}:{os.environ['PATH']}",
+        "MENTORGRAD_TRAINER_LISTEN": "127.0.0.1:0",
+        "MENTORGRAD_MENTOR_LISTEN": "127.0.0.1:0",
+        "MENTORGRAD_UI_LISTEN": "127.0.0.1:0",
+        "MENTORGRAD_TRAINER_DATA_ROOT": str(folder / "data"),
+        "HF_HUB_OFFLINE": "1",
+        "PYTHONUNBUFFERED": "1",
+    }
+    return Ground(folder, own | given)
+
+
+@pytest.fixture(scope="module")
+def ground(bare: Ground, shared_mentor: Any) -> Iterator[Ground]:
+    """A trainer with a past, and a mentor."""
     trainer = TrainerProcess(
-        folder,
+        bare.folder,
         *(f"--mentor={name}={shared_mentor.address}" for name in ("default", "small")),
-        *("--data-root", str(folder / "data")),
+        *("--data-root", str(bare.folder / "data")),
         *("--cache-dir", os.environ["MENTORGRAD_TRAINER_CACHE_DIR"]),
         reuse=True,
     )
+    served = {"MENTORGRAD_SERVER": trainer.address, "MENTORGRAD_MENTOR": shared_mentor.address}
     try:
         with Collector() as collector:
             yield Ground(
-                folder,
-                environment=own
-                | {
-                    "PATH": f"{folder / 'bin'}:{Path(sys.executable).parent}:{os.environ['PATH']}",
-                    "MENTORGRAD_SERVER": trainer.address,
-                    "MENTORGRAD_MENTOR": shared_mentor.address,
-                    "MENTORGRAD_TRAINER_LISTEN": "127.0.0.1:0",
-                    "MENTORGRAD_MENTOR_LISTEN": "127.0.0.1:0",
-                    "MENTORGRAD_UI_LISTEN": "127.0.0.1:0",
-                    "MENTORGRAD_TRAINER_DATA_ROOT": str(folder / "data"),
-                    "HF_HUB_OFFLINE": "1",
-                    "PYTHONUNBUFFERED": "1",
-                },
+                bare.folder,
+                environment=bare.environment | served,
                 addresses={
                     "127.0.0.1:50551": trainer.address,
                     "127.0.0.1:50552": shared_mentor.address,
@@ -201,6 +210,8 @@ class Desk:
     addresses: dict[str, str]
     prelude: list[str] = field(default_factory=list)
     """Lines that hold for all commands after them."""
+    served: list[str] = field(default_factory=list)
+    """Addresses of what `mentorgrad serve all` started."""
     services: list[tuple[Command, subprocess.Popen[str]]] = field(default_factory=list)
 
     def run(self, command: Command) -> None:
@@ -258,8 +269,11 @@ class Desk:
         line = process.stdout.readline()
         if "serve all" in text:
             assert line.startswith("mentor at "), log.read_text()
+            self.served.append(line.split()[2])
             line = process.stdout.readline()
             assert line.startswith("trainer at "), log.read_text()
+            self.served.append(line.split()[2])
+            self.prelude.append(f"export MENTORGRAD_SERVER={self.served[-1]}")
             return
         assert line, f"{command}\n{log.read_text()}"
         said = json.loads(line)
@@ -267,12 +281,12 @@ class Desk:
         self.addresses |= {address: said[names[flag]] for flag, address in shown.items()}
 
     def _shorter(self, text: str) -> str:
-        """The same command; if it makes a run, one of few steps and rows, and of no task where the
-        page serves a trainer: a worker would first have to load the encoder."""
-        added = [
-            f"{flag} 2" for flag in ("--stages", "--steps", "--proposals") if f"{flag} " not in text
-        ]
+        """The same command; if it makes a run, one of few steps and rows. Where the page serves a
+        trainer, its run is of no task, for which a worker would have to load the encoder, and of
+        one stage, for which no language model is asked."""
         serves = any(re.search("serve (trainer|all)", str(c)) for c, _ in self.services)
+        few = {"--stages": 1 if serves else 2, "--steps": 2, "--proposals": 2}
+        added = [f"{flag} {number}" for flag, number in few.items() if f"{flag} " not in text]
         if "--function" not in text and "--spec" not in text:
             added.append("--function rastrigin" if serves else "--spec quick.toml")
         return re.sub(r"\bmentorgrad run(?=\s|$)", " ".join(["mentorgrad run", *added]), text)
@@ -298,7 +312,11 @@ selection_rows = 2
 
 
 @pytest.fixture
-def desk(ground: Ground, tmp_path: Path) -> Iterator[Desk]:
+def desk(page: str, request: pytest.FixtureRequest, tmp_path: Path) -> Iterator[Desk]:
+    shown = [command.text for command in RUN_HERE if command.page == page]
+    serves = any(text.startswith("mentorgrad serve all") for text in shown)
+    alone = serves and page not in _EXPORTING and not re.search(r"\b(RUN|EXPERIMENT)\b", str(shown))
+    ground: Ground = request.getfixturevalue("bare" if alone else "ground")
     for name in ("examples", "experiments", "deploy"):
         (tmp_path / name).symlink_to(ROOT / name)
     (tmp_path / "quick.toml").write_text(QUICK)
@@ -334,6 +352,10 @@ def test_what_a_page_shows_works(desk: Desk, page: str) -> None:
         if command.page == first.page == page:
             desk.run(command)
     assert [left for left in desk.leave() if left[1] != 0] == []
+    for address in desk.served:
+        host, _, port = address.rpartition(":")
+        with pytest.raises(ConnectionRefusedError):
+            socket.create_connection((host, int(port)), timeout=10)
 
 
 def test_make_runs_demo_and_tests() -> None:

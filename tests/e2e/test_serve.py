@@ -68,13 +68,13 @@ model = "a-model"
 """A mentor that loads no LLM; the embedded one is the default."""
 
 
+# The suite has what the README shows, in `test_documented_commands.py`: it serves, and stops.
+@pytest.mark.campaign
 @pytest.mark.parametrize(
     ("number", "settings", "model"),
     [
         pytest.param(signal.SIGINT, "", "SmolLM2", id="interrupted"),
-        pytest.param(
-            signal.SIGTERM, ELSEWHERE, "a-model", id="terminated", marks=pytest.mark.campaign
-        ),
+        pytest.param(signal.SIGTERM, ELSEWHERE, "a-model", id="terminated"),
     ],
 )
 def test_all_starts_both_and_stops_both(
@@ -101,14 +101,6 @@ def test_all_starts_both_and_stops_both(
         asked.info()
     with Client(trainer) as client, pytest.raises(Unavailable):
         client.list_runs()
-
-
-def test_the_services_own_commands_join(start: Start) -> None:
-    mentor = start("mentor", "--listen", "127.0.0.1:0")
-    with MentorClient(address(mentor, "mentor")) as client:
-        assert client.info().backend == "llama_cpp"
-    mentor.send_signal(signal.SIGTERM)
-    assert mentor.wait(120) == 0
 
 
 @pytest.mark.parametrize(

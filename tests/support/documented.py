@@ -7,6 +7,7 @@ a reader does not see it, holds commands that no test runs.
 
 from __future__ import annotations
 
+import functools
 import re
 import shlex
 from collections.abc import Iterator
@@ -145,8 +146,20 @@ def unknown(text: str, *, whole: bool = True) -> list[str]:
     found = []
     for name, *words in filter(None, segments):
         if name == "mentorgrad":
-            found += _unknown(typer.main.get_command(app), words, whole)
+            found += _unknown(_root(), words, whole)
     return found
+
+
+@functools.cache
+def _root() -> Any:
+    """The command `mentorgrad`, which is made of hundreds of signatures."""
+    return typer.main.get_command(app)
+
+
+@functools.cache
+def _inner(command: Any, word: str) -> Any:
+    """A command of a group; those of services are looked for among all installed packages."""
+    return command.get_command(command.context_class(command, info_name=command.name), word)
 
 
 def _unknown(command: Any, words: list[str], whole: bool, parent: Any = None) -> list[str]:
@@ -154,7 +167,7 @@ def _unknown(command: Any, words: list[str], whole: bool, parent: Any = None) ->
     if hasattr(command, "get_command"):
         if not words or words[0] in _options(command, context):
             return []
-        inner = command.get_command(context, words[0])
+        inner = _inner(command, words[0])
         if inner is None:
             return [f"there is no command {words[0]!r}"]
         return _unknown(inner, words[1:], whole, context)
