@@ -17,7 +17,7 @@ from mentorgrad.domain.event import EventKind
 from mentorgrad.domain.objective import Function
 from mentorgrad.domain.run import RunState
 from mentorgrad.domain.spec import MentorChoice, Stages
-from tests.support.trainer_process import TrainerProcess
+from tests.support.thread_trainer import ThreadTrainer
 
 COMMAND = (str(Path(sys.executable).with_name("mentorgrad")), "serve", "worker")
 ENDLESS = RunSpec(
@@ -68,20 +68,19 @@ def refused(name: str, store: str) -> str:
     return " ".join(done.stderr.split())
 
 
-def test_a_run_goes_from_one_worker_to_another(
+def test_a_worker_takes_a_run_executes_it_and_leaves(
     tmp_path: Path, postgres_url: str, start: Start
 ) -> None:
-    trainer = TrainerProcess(tmp_path, "--workers-per-device", "0", store=postgres_url)
+    trainer = ThreadTrainer(tmp_path, postgres_url, workers_per_device=0)
     try:
         with Client(trainer.address) as client:
             created = client.create_run(ENDLESS)
             assert created.warnings == ("the run waits: no worker reports",)
             run_id = created.run.run_id
-            lost = start("one")
-            saved = False
+            worker, seen = start("one", "--runs", "1"), False
             for event in client.watch(run_id):
-                if event.kind is EventKind.CHECKPOINT_SAVED and not saved:
-                    saved = True
+                if event.kind is EventKind.CHECKPOINT_SAVED and not seen:
+                    seen = True
                     at = {agent.name: agent for agent in client.list_workers()}
                     assert at["one"].run_ids == (run_id,)
                     assert at["one"].labels == {"gpu": "x"}
@@ -90,6 +89,28 @@ def test_a_run_goes_from_one_worker_to_another(
                         "trainer": 0,
                         "worker": 1,
                     }
+                    client.finish_run(run_id)
+            run = client.get_run(run_id)
+            assert (run.state, run.attempt) == (RunState.SUCCEEDED, 1)
+            assert worker.wait(120) == 0
+            assert "one" not in {agent.name for agent in client.list_workers()}
+    finally:
+        trainer.stop()
+
+
+@pytest.mark.campaign
+def test_a_run_goes_from_one_worker_to_another(
+    tmp_path: Path, postgres_url: str, start: Start
+) -> None:
+    trainer = ThreadTrainer(tmp_path, postgres_url, workers_per_device=0)
+    try:
+        with Client(trainer.address) as client:
+            run_id = client.create_run(ENDLESS).run.run_id
+            lost = start("one")
+            saved = False
+            for event in client.watch(run_id):
+                if event.kind is EventKind.CHECKPOINT_SAVED and not saved:
+                    saved = True
                     assert "another worker has the name one" in refused("one", postgres_url)
                     lost.kill()  # its worker process saves a checkpoint, and ends
                     other = start("two", "--runs", "1")

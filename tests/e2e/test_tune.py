@@ -16,8 +16,8 @@ from typer.testing import CliRunner
 from mentorgrad.cli.main import app
 from mentorgrad.cli.support import tuning
 from mentorgrad.cli.support.processes import Services
+from tests.support.thread_trainer import ThreadTrainer
 from tests.support.tiny_models import TEXTS, make
-from tests.support.trainer_process import TrainerProcess
 
 FILES = {
     *("model.json", "probe.safetensors", "prompt.safetensors", "prompt.txt"),
@@ -35,7 +35,7 @@ class Desk:
         with self.table.open("w", newline="") as file:
             rows = [(text, "good" if "good" in text else "other") for text in TEXTS]
             csv.writer(file).writerows([("review", "verdict"), *rows])
-        self.trainer = TrainerProcess(folder, "--model-root", str(folder / "models"), reuse=True)
+        self.trainer = ThreadTrainer(folder, model_root=(folder / "models",))
 
     def tune(self, result: str, *flags: str) -> Any:
         return CliRunner().invoke(
@@ -152,6 +152,7 @@ def test_a_file_becomes_a_classifier_that_predicts(
     assert "the result of other data or options" in other.stderr
 
 
+@pytest.mark.campaign
 def test_a_run_that_stalls_is_stopped_and_its_best_is_judged(
     desk: Desk, monkeypatch: pytest.MonkeyPatch
 ) -> None:
