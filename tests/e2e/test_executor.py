@@ -1,16 +1,18 @@
-"""Local workers as real processes: a standby, reuse for several runs, a kill."""
+"""Local workers as processes: a standby, reuse for several runs, a kill."""
 
 from __future__ import annotations
 
 import asyncio
 import signal
-from asyncio.subprocess import Process
+import sys
+from asyncio.subprocess import PIPE, Process
 from collections.abc import Sequence
 from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
 import pytest
+import torch
 
 from mentorgrad.domain.event import Created
 from mentorgrad.domain.objective import Function
@@ -22,13 +24,27 @@ from run_store.protocols import Lease
 from trainer_service.agent import local_executor as local
 from trainer_service.agent.local_executor import LocalExecutor, LocalWorker
 from trainer_service.job import EXIT_NOT_MINE, EXIT_OK, WorkerJob
-from trainer_service.running.stop_control import LEASE
+from trainer_service.run_composition import run_parts
+from trainer_service.running.execution import execute
+from trainer_service.running.stop_control import LEASE, StopRequest
 
 NONE = Lease("no-such-run", 1, 0)
 
 
+LEAVES = f"import sys; sys.stdin.readline(); sys.exit({EXIT_NOT_MINE})"
+"""What a worker does whose run is not there, without a worker's imports."""
+STAYS = """import sys; [print('{"ended": 0}', flush=True) for line in sys.stdin]"""
+"""What a worker does with runs that succeed."""
+
+
+async def stand_in(program: str) -> Process:
+    """A process in place of a worker."""
+    command = (sys.executable, "-S", "-c", program)
+    return await asyncio.create_subprocess_exec(*command, stdin=PIPE, stdout=PIPE)
+
+
 class Counted(LocalExecutor):
-    """Real processes, counted; the machine is full while `full` is set."""
+    """Stand-ins of workers, counted; the machine is full while `full` is set."""
 
     def __init__(self, *, warm: bool) -> None:
         super().__init__(self._job, threads=1, warm=warm)
@@ -45,7 +61,7 @@ class Counted(LocalExecutor):
             self.refused.set()
             raise Unavailable("a worker cannot be started: no memory")
         self.spawned.append(arguments)
-        return await super()._spawn()  # without the imports, which take seconds
+        return await stand_in(LEAVES)
 
 
 async def test_a_standby_that_cannot_be_started_does_not_lose_the_worker(
@@ -77,19 +93,21 @@ QUICK = RunSpec(Function("rastrigin", 2), stages=Stages(1, 5))
 
 
 class Reusing(LocalExecutor):
-    """Real workers on a real store, counted."""
+    """Workers on a real store, counted; stand-ins while `stands_in` is set."""
 
     def __init__(self, store: str, runs_each: int) -> None:
         super().__init__(self._job, threads=1, warm=False, runs_each=runs_each)
         self._store = store
         self.spawned: list[Process] = []
+        self.stands_in = False
 
     def _job(self, lease: Lease, devices: Sequence[str]) -> WorkerJob:
         return WorkerJob(lease.run_id, self._store, lease.attempt, device="cpu")
 
     async def _spawn(self, *arguments: str) -> Process:
-        self.spawned.append(await super()._spawn(*arguments))
-        return self.spawned[-1]
+        process = await (stand_in(STAYS) if self.stands_in else super()._spawn(*arguments))
+        self.spawned.append(process)
+        return process
 
 
 TUNED = replace(
@@ -101,46 +119,63 @@ TUNED = replace(
 """`tests/unit/trainer_service/running/test_runs_of_a_worker.py` has runs with a model."""
 
 
-async def test_a_process_executes_its_share_of_runs_and_each_as_if_it_were_the_first(
-    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+async def test_a_process_executes_several_runs_and_each_as_if_it_were_the_first(
+    tmp_path: Path,
 ) -> None:
-    """To the bit."""
+    """To the bit: as they are alone, in this process."""
+    torch.set_num_threads(1)
     url = f"sqlite:///{tmp_path}/runs.sqlite"
     store = open_store(url)
     executor = Reusing(url, runs_each=3)
-    specs = {"quick": QUICK, "tuned": TUNED, "other": replace(TUNED, seed=1)}
-    left: dict[str, list[Any]] = {name: [] for name in specs}
+    specs = (TUNED, replace(TUNED, seed=1), TUNED)
+    left: list[Any] = []
 
-    async def execute(name: str, device: str = "cpu") -> None:
-        run, _ = store.create(Created(specs[name]))
+    def result_of(run_id: str) -> tuple[Any, bytes]:
+        result = store.get_run(run_id).result
+        assert result is not None
+        return result.returned, store.read_artifact(run_id, "prompt.safetensors")
+
+    for spec in specs:
+        run, _ = store.create(Created(spec))
         lease = store.claim(run.run_id, "test", LEASE)
-        worker = await executor.start(lease, [device])
+        worker = await executor.start(lease, ["cpu"])
         assert await worker.wait() == EXIT_OK
         worker.kill()  # of an ended run: does nothing, to the next one's process neither
         assert not worker.alive()
         assert worker.attempt == 1
-        result = store.get_run(run.run_id).result
-        assert result is not None
-        prompt = store.read_artifact(run.run_id, "prompt.safetensors")
-        left[name].append((result.returned, prompt))
+        left.append(result_of(run.run_id))
+    assert [await process.wait() for process in executor.spawned] == [EXIT_OK]
+    run, _ = store.create(Created(TUNED))
+    lease = store.claim(run.run_id, "test", LEASE)
+    how = run_parts(executor._job(lease, ["cpu"]))
+    assert execute(store, run, lease, how, StopRequest()) is RunState.SUCCEEDED
+    assert left[0] == left[2] == result_of(run.run_id)
+    assert left[0][1] != left[1][1]
+    await executor.close()
+    store.close()
 
-    for name in ("quick", "tuned", "other", "tuned"):
-        await execute(name)
-    await execute("quick", "another")
+
+async def test_a_process_executes_its_share_of_runs_on_its_device(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    executor = Reusing("memory:", runs_each=3)
+    executor.stands_in = True
+
+    async def execute_on(device: str) -> None:
+        assert await (await executor.start(NONE, [device])).wait() == EXIT_OK
+
+    for _ in range(4):
+        await execute_on("cpu")
+    await execute_on("another")
     # Three runs, then another process; one of another device gets its own.
     assert len(executor.spawned) == 3
     assert await executor.spawned[0].wait() == EXIT_OK
     assert executor.spawned[1].returncode is None
     monkeypatch.setattr(local, "IDLE_SECONDS", 0.0)
-    await execute("quick")
+    await execute_on("cpu")
     assert await executor.spawned[1].wait() == EXIT_OK  # it waits in vain
     await executor.close()
-    assert {process.returncode for process in executor.spawned} == {EXIT_OK}
-    assert len(executor.spawned) == 3
-    assert left["quick"] == [left["quick"][0]] * 3
-    assert left["tuned"] == [left["tuned"][0]] * 2
-    assert left["other"][0][1] != left["tuned"][0][1]
-    store.close()
+    assert [process.returncode for process in executor.spawned] == [EXIT_OK] * 3
 
 
 @pytest.mark.campaign
