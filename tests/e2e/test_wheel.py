@@ -9,9 +9,12 @@ import subprocess
 import sys
 import zipfile
 from collections.abc import Callable
+from email import message_from_string
+from importlib.metadata import distribution
 from pathlib import Path
 
 import pytest
+from packaging.requirements import Requirement
 
 ROOT = Path(__file__).parents[2]
 pytestmark = pytest.mark.timeout(300)
@@ -39,10 +42,38 @@ def place(wheel: Path, tmp_path_factory: pytest.TempPathFactory) -> Path:
     subprocess.run([sys.executable, "-m", "venv", "--without-pip", str(place)], check=True)
     python = place / "bin" / "python"
     pip = [sys.executable, "-m", "pip", "--disable-pip-version-check", "--python", str(python)]
-    # Most of what would be compiled is never imported.
-    install = [*pip, "install", "--quiet", "--no-compile", str(wheel)]
+    install = [*pip, "install", "--quiet", "--no-deps", "--no-compile", str(wheel)]
     subprocess.run(install, check=True, timeout=240)
+    (site,) = place.glob("lib/python*/site-packages")
+    (metadata,) = site.glob("mentorgrad-*.dist-info/METADATA")
+    for name in required(message_from_string(metadata.read_text()).get_all("Requires-Dist", [])):
+        link(name, site)
     return place
+
+
+def required(lines: list[str]) -> set[str]:
+    """The distributions that a package requires, with theirs."""
+    found: set[str] = set()
+    waiting = [(Requirement(line), "") for line in lines]
+    while waiting:
+        requirement, extra = waiting.pop()
+        if requirement.marker and not requirement.marker.evaluate({"extra": extra}):
+            continue
+        if requirement.name not in found:
+            found.add(requirement.name)
+            inner = [Requirement(line) for line in distribution(requirement.name).requires or ()]
+            waiting += [(one, extra) for one in inner for extra in ("", *requirement.extras)]
+    return found
+
+
+def link(name: str, site: Path) -> None:
+    """Links the files of a distribution that is installed here: pip would copy them, and the first
+    import would compile them."""
+    for file in distribution(name).files or ():
+        if ".." not in file.parts and (source := Path(str(file.locate()))).exists():
+            target = site / file
+            target.parent.mkdir(parents=True, exist_ok=True)
+            target.symlink_to(source)
 
 
 @pytest.fixture(scope="module")
@@ -65,6 +96,7 @@ def empty(place: Path) -> Run:
 
 def test_the_wheel_carries_protos_migrations_and_services(wheel: Path) -> None:
     names = set(zipfile.ZipFile(wheel).namelist())
+    assert "mentorgrad/py.typed" in names
     protos = {path.name for path in (ROOT / "protos/mentorgrad/v1").glob("*.proto")}
     assert protos
     assert {f"mentorgrad/protos/mentorgrad/v1/{name}" for name in protos} <= names
@@ -81,28 +113,25 @@ def test_the_wheel_carries_protos_migrations_and_services(wheel: Path) -> None:
 
 
 def test_the_sdk_imports_without_what_services_need(empty: Run) -> None:
+    """A user's strategy and messages, too."""
     done = empty(
         "python",
         "-c",
-        "import importlib.util as u, mentorgrad; mentorgrad.Client; mentorgrad.RunSpec();"
+        "import importlib.util as u, sys, mentorgrad; mentorgrad.Client; mentorgrad.RunSpec();"
         "heavy = ('torch', 'sqlalchemy', 'llama_cpp', 'transformers');"
-        "print([name for name in heavy if u.find_spec(name)])",
+        "print([name for name in heavy if u.find_spec(name)]);"
+        f"sys.path.insert(0, {str(ROOT / 'tests/support/user_project')!r});"
+        "import shortest, messages, tune, several, own_loop;"
+        "print(shortest.Shortest.name, messages.queued('mine').spec.labels['name'])",
     )
     assert done.returncode == 0, done.stderr
-    assert done.stdout == "[]\n"
+    assert done.stdout == "[]\nshortest mine\n"
 
 
 def test_the_command_helps(empty: Run) -> None:
     done = empty("mentorgrad", "serve", "--help")
     assert done.returncode == 0, done.stderr
     assert "Example: mentorgrad" in done.stdout
-
-
-def test_without_a_service_one_line_says_so(empty: Run) -> None:
-    done = empty("mentorgrad", "runs", "list", "--server", "127.0.0.1:1")
-    assert done.returncode == 1
-    assert len(done.stderr.splitlines()) == 1
-    assert "mentorgrad serve all" in done.stderr
 
 
 SEVERAL = """
@@ -112,11 +141,12 @@ from mentorgrad.cli.main import main
 told = []
 for words in json.loads(sys.argv[1]):
     sys.argv[1:] = words
-    with contextlib.redirect_stderr(io.StringIO()) as said:
+    out, error = io.StringIO(), io.StringIO()
+    with contextlib.redirect_stdout(out), contextlib.redirect_stderr(error):
         try:
             main()
         except SystemExit as left:
-            told.append((left.code, said.getvalue()))
+            told.append((left.code, out.getvalue(), error.getvalue()))
 print(json.dumps(told))
 """
 """Commands in one process: the imports of each further one would take a second of a core."""
@@ -131,26 +161,29 @@ LACKING = {
     ("health",): "service",
 }
 """A command → the extra that it asks for."""
+NOBODY = "127.0.0.1:1"
+LIST = ("runs", "list", "--server", NOBODY)
+DOCTOR = ("doctor", "--server", NOBODY, "--mentor-server", NOBODY)
 
 
-def test_a_missing_extra_is_one_line_with_the_pip_command(empty: Run) -> None:
-    done = empty("python", "-c", SEVERAL, json.dumps(list(LACKING)))
+def test_what_is_missing_is_one_line_with_the_pip_command(empty: Run) -> None:
+    done = empty("python", "-c", SEVERAL, json.dumps([*LACKING, LIST, DOCTOR]))
     assert done.returncode == 0, done.stderr
-    told = json.loads(done.stdout)
-    assert len(told) == len(LACKING)
-    for (code, line), (arguments, extra) in zip(told, LACKING.items(), strict=True):
+    *told, absent, doctor = json.loads(done.stdout)
+    for (code, _, line), (arguments, extra) in zip(told, LACKING.items(), strict=True):
         assert code == 1, arguments
         assert len(line.splitlines()) == 1, line
         assert f"pip install 'mentorgrad[{extra}]'" in line
+    code, _, line = absent
+    assert code == 1
+    assert len(line.splitlines()) == 1
+    assert "mentorgrad serve all" in line
+    code, text, line = doctor  # it is content
+    assert code == 0, line
+    assert "pip install 'mentorgrad[trainer]'" in text
 
 
-def test_doctor_says_what_is_missing_and_is_content(empty: Run) -> None:
-    nobody = "127.0.0.1:1"
-    done = empty("mentorgrad", "doctor", "--server", nobody, "--mentor-server", nobody)
-    assert done.returncode == 0, done.stderr
-    assert "pip install 'mentorgrad[trainer]'" in done.stdout
-
-
+@pytest.mark.campaign
 def test_a_users_project_passes_mypy_strict_against_the_wheel(place: Path, tmp_path: Path) -> None:
     # A copy, so that neither this repository's settings nor its sources are found.
     project = shutil.copytree(ROOT / "tests/support/user_project", tmp_path / "project")
@@ -168,12 +201,3 @@ def test_a_users_project_passes_mypy_strict_against_the_wheel(place: Path, tmp_p
     files = len(list(project.glob("*.py")))
     assert files > 4
     assert f"no issues found in {files} source files" in done.stdout
-
-
-def test_a_users_strategy_and_messages_import_without_extras(empty: Run) -> None:
-    code = f"import sys; sys.path.insert(0, {str(ROOT / 'tests/support/user_project')!r});"
-    code += "import shortest, messages, tune, several, own_loop;"
-    code += "print(shortest.Shortest.name, messages.queued('mine').spec.labels['name'])"
-    done = empty("python", "-c", code)
-    assert done.returncode == 0, done.stderr
-    assert done.stdout == "shortest mine\n"
