@@ -1,4 +1,4 @@
-"""Every example of `examples/` in a process of its own, against a mentor that is served here.
+"""Every example of `examples/`, against a mentor that is served here.
 
 The suite runs `own_loop`, and the other libraries' callbacks in `test_callbacks.py`;
 `pytest tests -m campaign` runs the other examples.
@@ -9,10 +9,8 @@ from __future__ import annotations
 import ast
 import csv
 import json
-import os
 import re
 import runpy
-import subprocess
 import sys
 import time
 from collections.abc import Iterator
@@ -20,6 +18,7 @@ from pathlib import Path
 from typing import Any
 
 import pytest
+import torch
 
 from mentor_service.backends.scripted import ScriptedBackend
 from mentor_service.composition import MentorServer
@@ -63,18 +62,22 @@ def mentor() -> Iterator[tuple[str, list[str]]]:
 @pytest.mark.parametrize(
     "name", [NAMES[0], *(pytest.param(name, marks=pytest.mark.campaign) for name in NAMES[1:])]
 )
-def test_it_trains_and_asks(mentor: tuple[str, list[str]], tmp_path: Path, name: str) -> None:
+def test_it_trains_and_asks(
+    mentor: tuple[str, list[str]],
+    tmp_path: Path,
+    monkeypatch: pytest.MonkeyPatch,
+    capsys: pytest.CaptureFixture[str],
+    name: str,
+) -> None:
     address, questions = mentor
-    done = subprocess.run(
-        [sys.executable, str(EXAMPLES / f"{name}.py"), "--mentor", address, "--steps", "3"],
-        cwd=tmp_path,
-        env={**os.environ, "OMP_NUM_THREADS": "1", "HF_HUB_OFFLINE": "1"},
-        capture_output=True,
-        text=True,
-        timeout=280,
-    )
-    assert done.returncode == 0, done.stderr
-    assert re.search(r"\d restarts$", done.stdout.strip()), done.stdout
+    script = EXAMPLES / f"{name}.py"
+    monkeypatch.chdir(tmp_path)
+    monkeypatch.setattr(sys, "argv", [str(script), "--mentor", address, "--steps", "3"])
+    torch.set_num_threads(1)
+    # In this process, which has imported torch.
+    runpy.run_path(str(script), run_name="__main__")
+    said = capsys.readouterr().out
+    assert re.search(r"\d restarts$", said.strip()), said
     assert len(set(questions)) == 1  # after the second of three steps, answered by some replies
     task = json.loads((EXAMPLES / "messages.json").read_text(encoding="utf-8"))
     assert task["description"] in questions[0]

@@ -12,7 +12,7 @@ from torch.nn import functional
 from mentorgrad.cli.main import app
 from mentorgrad.domain.objective import DEFAULT_ENCODER, PromptTuning
 from mentorgrad.domain.run import Run, RunState
-from mentorgrad.domain.spec import MentorChoice, Optimizer, RunSpec, Stages, Task
+from mentorgrad.domain.spec import Acceptance, MentorChoice, Optimizer, RunSpec, Stages, Task
 from mentorgrad.model_refs import resolve
 from run_store.open import open_store
 from tests.contract.test_resume import StopsAt, create, go
@@ -53,6 +53,7 @@ SPEC = RunSpec(
     optimizer=Optimizer(batch_size=8),
     stages=Stages(count=2, steps=4, candidates=2),
     mentor=MentorChoice("random_tokens", proposals=2),
+    acceptance=Acceptance(finalists=1, probe_steps=2),
 )
 
 
@@ -68,6 +69,7 @@ def tuned(store_url: str, reviews: Path) -> Run:
     return run
 
 
+@pytest.mark.usefixtures("without_probe")
 @pytest.mark.filterwarnings("ignore:.*is_gradient_checkpointing.*:FutureWarning")
 def test_peft_loads_what_a_run_left(
     reviews: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]
