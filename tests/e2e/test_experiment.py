@@ -42,17 +42,15 @@ def start(folder: Path, *flags: str) -> subprocess.Popen[str]:
     )
 
 
-def test_the_example_survives_a_break_and_reports(
-    tmp_path: Path, capsys: pytest.CaptureFixture[str]
-) -> None:
-    url = f"sqlite:///{tmp_path}/out/runs.sqlite"
-    first = start(tmp_path)
+def interrupt(folder: Path) -> None:
+    """Starts it and interrupts it when the first run has ended."""
+    first = start(folder)
 
     def some_have_ended() -> bool:
         assert first.poll() is None, first.communicate()
-        if not (tmp_path / "out/runs.sqlite").exists():
+        if not (folder / "out/runs.sqlite").exists():
             return False
-        store = open_store(url)
+        store = open_store(f"sqlite:///{folder}/out/runs.sqlite")
         ended = store.list_runs(RunFilter(states=(RunState.SUCCEEDED,))).runs
         store.close()
         return bool(ended)
@@ -65,11 +63,20 @@ def test_the_example_survives_a_break_and_reports(
         "stopped, with all services; run the same command again to continue"
     )
 
+
+# How one goes on after every step is in `experiments/test_experiment_runner.py`.
+@pytest.mark.parametrize("broken", [False, pytest.param(True, marks=pytest.mark.campaign)])
+def test_the_example_survives_a_break_and_reports(
+    tmp_path: Path, capsys: pytest.CaptureFixture[str], broken: bool
+) -> None:
+    url = f"sqlite:///{tmp_path}/out/runs.sqlite"
+    if broken:
+        interrupt(tmp_path)
     page = str(tmp_path / "report.html")
     second = start(tmp_path, "--json", "--html", page)
     out, err = second.communicate(timeout=600)
     assert second.returncode == 0, err
-    assert "(already exists; it continues)" in err
+    assert ("(already exists; it continues)" in err) == broken
     report = from_dict(Report, json.loads(out))
     assert report.complete
     assert (report.name, report.subject, report.strongest_control) == (
