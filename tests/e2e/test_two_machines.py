@@ -13,6 +13,10 @@ from service_common import certificates, tokens
 from service_common.tokens import Scope
 from tests.support.machines import FarClient, Machine, machines
 
+# The suite has mutual TLS and tokens between processes of one machine in `test_other_clients.py`,
+# and what is refused, renewed and revoked in `tests/rpc/test_tls.py` and `test_authorization.py`.
+pytestmark = pytest.mark.campaign
+
 PROOF = {"ca": "ca.pem", "certificate": "client.pem", "key": "client.key"}
 
 
@@ -155,13 +159,3 @@ def test_a_certificate_that_expires_is_refused_and_a_new_one_taken_up(lab: Lab) 
     renewed = certificates.make(lab.desk, (lab.trainer.address,), 1)
     lab.trainer.receive(served(renewed))
     assert lab.command("runs", "list").returncode == 0
-
-
-def test_a_mentor_that_takes_our_token_back_is_said_when_a_run_is_created(lab: Lab) -> None:
-    file = lab.mentor.home / "tokens.json"
-    record = next(record for record in tokens.load(file) if record.name == "trainer")
-    tokens.revoke(file, record.token_id)
-    (warning,) = lab.ask("create")
-    assert f"the token {record.token_id} was revoked" in warning
-    token(file, "trainer", Scope.RUN, lab.trainer.home / "mentor.token")
-    assert lab.ask("create") == []
