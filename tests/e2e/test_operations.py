@@ -1,5 +1,5 @@
 """A deployment seen from outside: metrics, traces and logs of a run, what is made of the metrics,
-and a stop in mid-run."""
+and a stop."""
 
 from __future__ import annotations
 
@@ -45,6 +45,8 @@ COMMAND = str(Path(sys.executable).with_name("mentorgrad"))
 class Observed:
     """A run, and what could be seen of it from outside."""
 
+    service: TrainerProcess
+    """Still there; its log and figures are of the time before."""
     run: Run
     before: Figures
     trainer: Figures
@@ -97,8 +99,9 @@ def observed(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Observed]:
         figures = (Figures(trainer.metrics), Figures(mentor.metrics), page_figures(trainer.address))
         eventually(lambda: bool(collector.named("mentorgrad run")), "the command's span arrives")
         eventually(lambda: len(collector.named("generate")) == 2, "the mentor's spans arrive")
-        trainer.stop()
-        yield Observed(run, before, *figures, collector, trainer.log)
+        log = folder / "log-of-the-run"
+        log.write_text(trainer.log.read_text())
+        yield Observed(trainer, run, before, *figures, collector, log)
 
 
 def page_figures(trainer: str) -> Figures:
@@ -229,7 +232,26 @@ def lines_name_their_run(log: Path, run: Run) -> None:
     assert len({line["call_id"] for line in calls}) == len(calls)
 
 
-# -- a stop in mid-run ------------------------------------------------------------------------
+# -- a stop -----------------------------------------------------------------------------------
+
+
+async def test_a_stop_is_told_to_who_asks_and_who_follows(observed: Observed) -> None:
+    """The last one here that needs the trainer."""
+    address = observed.service.address
+    waiting = RunSpec(Function("rastrigin", 2), requires={"gpu": "none here has it"})
+    async with AsyncClient(address) as client, stream_channel(address) as channel:
+        run_id = (await client.create_run(waiting)).run.run_id
+        health = states(channel)
+        assert await anext(health) == "SERVING"
+        request = pb.StreamEventsRequest(run_id=run_id, follow=True)
+        responses = aiter(HistoryServiceStub(channel).StreamEvents(request, timeout=120))
+        told = [await anext(responses)]
+        observed.service.process.terminate()
+        assert await anext(health) == "NOT_SERVING"
+        told += await to_the_break(responses)
+        assert told[-1].closing.resume_after_seq == told[-2].event.seq > 0
+    assert await asyncio.to_thread(observed.service.process.wait, 60) == 0
+
 
 SPEC = RunSpec(
     objective=Function("rastrigin", 2),
@@ -239,7 +261,10 @@ SPEC = RunSpec(
 )
 
 
+@pytest.mark.campaign
 async def test_a_stop_in_mid_run_is_told_and_nothing_is_missed(tmp_path: Path) -> None:
+    """How a run goes on with the next service is in `tests/faults/test_workers.py` too, and how a
+    watch does, in `tests/rpc/test_drain.py`."""
     first = TrainerProcess(tmp_path)
     second: TrainerProcess | None = None
     seen: list[RunEvent] = []
@@ -324,7 +349,9 @@ asyncio.run(main())
 """
 
 
-@pytest.mark.parametrize("second", [signal.SIGTERM, signal.SIGINT])
+@pytest.mark.parametrize(
+    "second", [signal.SIGTERM, pytest.param(signal.SIGINT, marks=pytest.mark.campaign)]
+)
 def test_a_second_signal_ends_a_stop_that_takes_too_long(second: int) -> None:
     command = [sys.executable, "-c", STOPS_FOREVER]
     with subprocess.Popen(command, stdout=subprocess.PIPE, text=True) as process:
