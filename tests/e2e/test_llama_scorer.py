@@ -28,7 +28,7 @@ from trainer_service.objectives.torch_free import ARTIFACT
 from trainer_service.run_composition import run_parts
 
 LABELS = ("good", "good enough", "bad")  # one begins another: all end with a newline
-HEADS = [f"Review: {text}\n" for text in ("It works.", "It broke at once, twice.", "Fine, I guess")]
+HEADS = [f"Review: {text}\n" for text in ("It works.", "It broke at once, twice.")]
 TAILS = [f"{prompt}\nAnswer:" for prompt in ("Is it good?", "What does the customer think of it?")]
 
 
@@ -68,7 +68,7 @@ def plain(scorer: LlamaScorer, text: str, label: str) -> float:
 @pytest.mark.campaign
 def test_scores_are_those_of_plain_evaluations(scorer: LlamaScorer) -> None:
     found = scorer.scores(HEADS, TAILS)
-    assert found.shape == (2, 3, 3)
+    assert found.shape == (2, 2, 3)
     for i, j in ((0, 1), (1, 0)):
         expected = [plain(scorer, HEADS[j] + TAILS[i], label) for label in LABELS]
         assert found[i, j].tolist() == pytest.approx(expected, abs=1e-3)
@@ -84,7 +84,7 @@ def test_a_row_s_scores_do_not_depend_on_what_else_is_scored(
     apart = scorer.take_tokens()
     alone = np.stack([scorer.scores([head], TAILS)[:, 0] for head in HEADS], axis=1)
     assert alone == pytest.approx(together, abs=1e-5)
-    monkeypatch.setattr(llama_scorer, "ROWS", 2)
+    monkeypatch.setattr(llama_scorer, "ROWS", 1)
     scorer.take_tokens()
     assert scorer.scores(HEADS, TAILS) == pytest.approx(together, abs=1e-5)
     assert scorer.take_tokens() < apart, "rows are evaluated once for all prompts"
@@ -123,13 +123,14 @@ def test_labels_with_the_same_tokens_are_refused() -> None:
     assert caught.value.reason == "BAD_LABELS"
 
 
+@pytest.mark.usefixtures("scorer")  # who loads a file first asks more often whether to go on
 def test_a_run_goes_on_exactly_with_a_local_model(tmp_path: Path) -> None:
     torch.set_num_threads(1)
     spec = RunSpec(
         objective=ServedPrompt(max_characters=40, calibration=Calibration.CONTENT_FREE),
-        task=dataclasses.replace(SPEC.task, shots=1, selection_rows=1),
+        task=dataclasses.replace(SPEC.task, shots=1, selection_rows=1, test_rows=2),
         stages=Stages(count=2, steps=0),
-        mentor=MentorChoice("random_tokens", proposals=2),
+        mentor=MentorChoice("random_tokens", proposals=1),
     )
     root = str(write_rows(tmp_path))
     how = run_parts(WorkerJob(run_id="-", store="-", data_roots=(root,)))

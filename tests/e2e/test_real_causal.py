@@ -110,7 +110,7 @@ def test_a_kept_text_scores_as_the_whole_string_does(model: CausalModel) -> None
         torch.testing.assert_close(mine, torch.stack(own).log_softmax(-1), rtol=1e-3, atol=1e-3)
 
 
-@pytest.mark.slow
+@pytest.mark.campaign
 def test_gradients_point_uphill_and_the_files_say_what_it_scores(model: CausalModel) -> None:
     made = built(model)
     start = made.language.initial(torch.Generator().manual_seed(0))
