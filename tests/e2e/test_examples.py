@@ -59,6 +59,7 @@ def mentor() -> Iterator[tuple[str, list[str]]]:
     loop.release()
 
 
+@pytest.mark.filterwarnings("ignore")  # those of other libraries
 @pytest.mark.parametrize(
     "name", [NAMES[0], *(pytest.param(name, marks=pytest.mark.campaign) for name in NAMES[1:])]
 )
