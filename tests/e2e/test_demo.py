@@ -37,13 +37,16 @@ from mentorgrad.domain.spec import (Acceptance, Budget, Stages, Task)
 
 words, gradients = demo_arms.regimes()
 model = CausalPrompt(os.environ["TINY_MODEL"], n_tokens=12, max_length=100)
-few = replace(words.spec.mentor, proposals=3)
-words = replace(words, spec=replace(words.spec, objective=model, mentor=few))
+few = replace(words.spec.mentor, proposals=2)
+rows = {"shots": 4, "selection_rows": 4, "test_rows": 36}
+words = replace(
+    words, spec=replace(words.spec, objective=model, mentor=few, task=Task("tickets", **rows))
+)
 gradients = replace(
     gradients,
     spec=replace(
         gradients.spec,
-        task=Task("tickets", selection_rows=4),
+        task=Task("tickets", **rows),
         stages=Stages(count=2, steps=6, candidates=2),
         mentor=few,
         acceptance=Acceptance(finalists=1, probe_steps=3),
