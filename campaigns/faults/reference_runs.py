@@ -1,4 +1,4 @@
-"""Where specs are run and killed, and what an undisturbed run of each case leaves."""
+"""Where specs are run and killed, and what an undisturbed run of each leaves."""
 
 from __future__ import annotations
 
@@ -7,7 +7,7 @@ from pathlib import Path
 from typing import Any
 
 from campaigns.faults.fork_server import ForkServer
-from campaigns.faults.kill_cases import CASES, Kill, Outcome, outcome
+from campaigns.faults.kill_cases import Kill, Outcome, outcome
 from mentorgrad.domain.event import Created
 from mentorgrad.domain.spec import RunSpec
 from run_store.open import open_store
@@ -38,8 +38,10 @@ class ReferenceRuns:
         """What workers and services said."""
         return self._nursery.log.read_text()
 
-    def undisturbed(self, case: str) -> Outcome:
-        if case not in self._undisturbed:
-            _, url, run_id = self.run(CASES[case])
-            self._undisturbed[case] = outcome(url, run_id)
-        return self._undisturbed[case]
+    def undisturbed(self, spec: RunSpec) -> Outcome:
+        """What a run of that spec leaves when nothing befalls it; executed once."""
+        key = repr(spec)
+        if key not in self._undisturbed:
+            _, url, run_id = self.run(spec)
+            self._undisturbed[key] = outcome(url, run_id)
+        return self._undisturbed[key]

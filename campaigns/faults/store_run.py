@@ -51,9 +51,9 @@ class AtStep(StopRequest):
 class Run:
     """One run over a store, in this process."""
 
-    def __init__(self, store: RunStore) -> None:
+    def __init__(self, store: RunStore, spec: RunSpec = SPEC) -> None:
         self.store = store
-        self.run_id = store.create(Created(spec=SPEC))[0].run_id
+        self.run_id = store.create(Created(spec=spec))[0].run_id
 
     def go(
         self,

@@ -69,7 +69,7 @@ FAULTS = {
 
 def measure(reference_runs: ReferenceRuns, fault: Fault, times: int) -> Report:
     """So many runs of a case, each of which meets the fault once."""
-    whole = reference_runs.undisturbed(fault.case)
+    whole = reference_runs.undisturbed(CASES[fault.case])
     met = lost = doubled = 0
     seconds: list[float] = []
     same = True

