@@ -162,6 +162,13 @@ def shared_mentor() -> Iterator[MentorProcess]:
 
 
 @pytest.fixture
+def halted_mentor(shared_mentor: MentorProcess) -> Iterator[MentorProcess]:
+    """The same one, for a test that halts it; it goes on with the test's end."""
+    yield shared_mentor
+    shared_mentor.signal(signal.SIGCONT)
+
+
+@pytest.fixture
 def free_port() -> int:
     """A port that nobody listens on."""
     with socket.socket() as probe:

@@ -24,6 +24,7 @@ from mentorgrad.domain.advice import (
 from mentorgrad.domain.run import Candidate, CandidateSource, Score, Snapshot
 from mentorgrad.errors import Unavailable
 from mentorgrad.wire.advise_stream import Patience
+from tests.support.mentor_process import MentorProcess
 from tests.support.trainer_process import eventually
 from trainer_service.mentors.remote import RemoteMentor, probe
 from trainer_service.protocols import Scored
@@ -112,6 +113,7 @@ def test_a_short_timeout_holds_while_there_is_no_mentor(
 def test_a_killed_mentor_is_unavailable_and_comes_back_with_what_it_was_told(
     remote: Callable[[str], RemoteMentor], mentor_process: Callable[..., Any]
 ) -> None:
+    """And one that is told to stop says so, and the session moves on to the next one."""
     first = mentor_process()
     mentor = remote(first.address)
     mentor.observe(Batch(candidates=(scored("early", "told to the first").candidate,)))
@@ -120,10 +122,14 @@ def test_a_killed_mentor_is_unavailable_and_comes_back_with_what_it_was_told(
     assert ask(mentor, "r2").status is AnswerStatus.UNAVAILABLE
     mentor.observe(Batch(candidates=(scored("late", "told to nobody").candidate,)))
     assert observe_much(mentor)
-    mentor_process(port=first.port)
+    second = mentor_process(port=first.port)
     answer = ask_until_usable(mentor, "r3")
     assert "told to the first" in answer.records[0].question
     assert "told to nobody" in answer.records[0].question
+    second.signal(signal.SIGTERM)
+    assert second.process.wait(120) == 0
+    mentor_process(port=first.port)
+    ask_until_usable(mentor, "r4")
 
 
 @pytest.mark.campaign
@@ -148,40 +154,25 @@ def test_killed_while_it_thinks_is_asked_again_after_a_restart(
 
 
 def test_a_hung_mentor_is_noticed_and_comes_back_when_it_goes_on(
-    remote: Callable[[str], RemoteMentor], mentor_process: Callable[..., Any]
+    remote: Callable[[str], RemoteMentor], halted_mentor: MentorProcess
 ) -> None:
-    process = mentor_process()
-    mentor = remote(process.address)
+    mentor = remote(halted_mentor.address)
     ask_until_usable(mentor, "r1")
-    process.signal(signal.SIGSTOP)
+    halted_mentor.signal(signal.SIGSTOP)
     assert observe_much(mentor)
     answer = ask(mentor, "r2")
     assert answer.status is AnswerStatus.UNAVAILABLE
-    process.signal(signal.SIGCONT)
+    halted_mentor.signal(signal.SIGCONT)
     ask_until_usable(mentor, "r3")
 
 
-def test_a_stopping_mentor_says_so_and_the_session_moves_on(
-    remote: Callable[[str], RemoteMentor], mentor_process: Callable[..., Any]
-) -> None:
-    first = mentor_process()
-    mentor = remote(first.address)
+def test_close_is_not_held_up_by_a_hung_mentor(halted_mentor: MentorProcess) -> None:
+    mentor = RemoteMentor("small", halted_mentor.address, OPENED, PATIENCE)
     assert mentor.wait_open(120)
-    first.signal(signal.SIGTERM)
-    assert first.process.wait(120) == 0
-    mentor_process(port=first.port)
-    ask_until_usable(mentor, "r1")
-
-
-def test_close_is_not_held_up_by_a_hung_mentor(mentor_process: Callable[..., Any]) -> None:
-    process = mentor_process()
-    mentor = RemoteMentor("small", process.address, OPENED, PATIENCE)
-    assert mentor.wait_open(120)
-    process.signal(signal.SIGSTOP)
+    halted_mentor.signal(signal.SIGSTOP)
     assert observe_much(mentor)
     mentor.close()
     assert not mentor._stream.is_kept
-    process.signal(signal.SIGCONT)
 
 
 async def test_probing_an_absent_mentor_is_unavailable(free_port: int) -> None:

@@ -16,6 +16,7 @@ from campaigns.faults.run_harness import PATIENCE, SPEC, RunHarness, Second
 from mentorgrad.domain.advice import AnswerStatus
 from mentorgrad.domain.event import EventKind, MentorLost, ProposalsReceived, StageStarted
 from mentorgrad.domain.run import RunState
+from tests.support.mentor_process import MentorProcess
 from trainer_service.mentors import remote
 from trainer_service.objectives.torch_free import ARTIFACT
 from trainer_service.running import execution
@@ -46,6 +47,7 @@ def _patience(monkeypatch: pytest.MonkeyPatch) -> None:
 )
 def test_a_run_ends_as_planned_without_its_mentor(
     mentor_process: Callable[..., Any],
+    halted_mentor: MentorProcess,
     free_port: int,
     monkeypatch: pytest.MonkeyPatch,
     trouble: str,
@@ -56,7 +58,7 @@ def test_a_run_ends_as_planned_without_its_mentor(
         monkeypatch.setattr(execution, "SESSION_SECONDS", 0.2)
         harness = RunHarness(f"127.0.0.1:{free_port}", PATIENT)
     else:
-        process = mentor_process()
+        process = mentor_process() if trouble == "killed" else halted_mentor
         number = signal.SIGKILL if trouble == "killed" else signal.SIGSTOP
         harness = RunHarness(process.address, PATIENT)
 
@@ -93,13 +95,12 @@ STOPS = [(StopKind.CANCEL, RunState.CANCELLED), (StopKind.PAUSE, RunState.PAUSED
 
 @pytest.mark.parametrize(("kind", "state"), STOPS)
 def test_a_stop_while_the_mentor_hangs_is_recorded_before_it_is_closed(
-    mentor_process: Callable[..., Any], kind: StopKind, state: RunState
+    halted_mentor: MentorProcess, kind: StopKind, state: RunState
 ) -> None:
-    process = mentor_process()
-    harness = RunHarness(process.address, FOREVER)
+    harness = RunHarness(halted_mentor.address, FOREVER)
 
     def hang() -> None:
-        process.signal(signal.SIGSTOP)
+        halted_mentor.signal(signal.SIGSTOP)
         harness.asked.set()
 
     harness.before["propose"] = hang

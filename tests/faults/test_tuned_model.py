@@ -3,6 +3,7 @@ everything recorded, and a paused one goes on exactly."""
 
 from __future__ import annotations
 
+import contextlib
 import dataclasses
 import threading
 from collections.abc import Iterator
@@ -77,26 +78,35 @@ def after(server: LabelServer, count: int, reply: Reply) -> None:
     server.before = before
 
 
-def same_as_whole(
-    server: LabelServer,
-    folder: Path,
-    store: RunStore,
-    run_id: str,
-) -> None:
+Left = tuple[list[Any], bytes]
+"""Effective log and artifact of a run."""
+
+
+@pytest.fixture(scope="module")
+def whole(tmp_path_factory: pytest.TempPathFactory) -> Left:
+    """Of a run whose server is always there."""
+    torch.set_num_threads(1)
+    folder = write_rows(tmp_path_factory.mktemp("whole"))
+    with contextlib.closing(TemporaryRunStore()) as store, LabelServer() as server:
+        run_id = create(store, SPEC)
+        assert go(store, run_id, StopsAt(), parts(server, folder)) is RunState.SUCCEEDED
+        return effective(store, run_id), store.read_artifact(run_id, ARTIFACT)
+
+
+def finished(server: LabelServer, folder: Path, store: RunStore, run_id: str) -> Left:
+    """What a run leaves that goes on with a server that is there again."""
     server.before = lambda: None
     assert go(store, run_id, StopsAt(), parts(server, folder)) is RunState.SUCCEEDED
-    whole = create(store, SPEC)
-    assert go(store, whole, StopsAt(), parts(server, folder)) is RunState.SUCCEEDED
-    assert effective(store, run_id) == effective(store, whole)
-    assert store.read_artifact(run_id, ARTIFACT) == store.read_artifact(whole, ARTIFACT)
+    return effective(store, run_id), store.read_artifact(run_id, ARTIFACT)
 
 
-@pytest.mark.parametrize("count", [0, 5, 30, 70])
+@pytest.mark.parametrize("count", [0, pytest.param(5, marks=pytest.mark.campaign), 30, 70])
 @pytest.mark.usefixtures("impatient")
 def test_a_server_that_is_away_pauses_the_run(
     server: LabelServer,
     folder: Path,
     store: RunStore,
+    whole: Left,
     count: int,
 ) -> None:
     run_id = create(store, SPEC)
@@ -104,19 +114,20 @@ def test_a_server_that_is_away_pauses_the_run(
     assert go(store, run_id, StopsAt(), parts(server, folder)) is RunState.PAUSED
     assert "the tuned model does not answer" in store.get_run(run_id).reason
     assert "503" in store.get_run(run_id).reason
-    same_as_whole(server, folder, store, run_id)
+    assert finished(server, folder, store, run_id) == whole
 
 
 def test_a_short_absence_is_not_noticed(
     server: LabelServer,
     folder: Path,
     store: RunStore,
+    whole: Left,
 ) -> None:
     turns = iter(range(10**6))
     server.before = lambda: (503, {}) if next(turns) % 3 == 0 else None
     run_id = create(store, SPEC)
     assert go(store, run_id, StopsAt(), parts(server, folder)) is RunState.SUCCEEDED
-    same_as_whole(server, folder, store, create(store, SPEC))
+    assert (effective(store, run_id), store.read_artifact(run_id, ARTIFACT)) == whole
 
 
 @pytest.mark.usefixtures("impatient")
@@ -178,29 +189,41 @@ def test_a_server_that_fails_where_it_should_reject_is_asked_for_answers(
     assert named == "tiny (completions, answers)"
 
 
-@pytest.mark.parametrize("reply", [(200, {}), (200, {"choices": [{"text": "x"}]})])
+@pytest.mark.parametrize(
+    "reply",
+    [
+        pytest.param((200, {}), marks=pytest.mark.campaign),
+        (200, {"choices": [{"text": "x"}]}),
+    ],
+)
 def test_a_server_that_stops_giving_probabilities_pauses_the_run(
     server: LabelServer,
     folder: Path,
     store: RunStore,
+    whole: Left,
     reply: Reply,
 ) -> None:
     run_id = create(store, SPEC)
     after(server, 60, reply)
     assert go(store, run_id, StopsAt(), parts(server, folder)) is RunState.PAUSED
     assert "no longer gives log-probabilities" in store.get_run(run_id).reason
-    same_as_whole(server, folder, store, run_id)
+    assert finished(server, folder, store, run_id) == whole
 
 
 @pytest.mark.parametrize(
-    ("kind", "state"),
-    [(StopKind.CANCEL, RunState.CANCELLED), (StopKind.PAUSE, RunState.PAUSED)],
+    ("count", "kind", "state"),
+    [
+        (1, StopKind.CANCEL, RunState.CANCELLED),
+        (60, StopKind.PAUSE, RunState.PAUSED),
+        pytest.param(60, StopKind.CANCEL, RunState.CANCELLED, marks=pytest.mark.campaign),
+        pytest.param(1, StopKind.PAUSE, RunState.PAUSED, marks=pytest.mark.campaign),
+    ],
 )
-@pytest.mark.parametrize("count", [1, 60])
 def test_a_run_whose_server_hangs_can_be_stopped(
     server: LabelServer,
     folder: Path,
     store: RunStore,
+    whole: Left,
     count: int,
     kind: StopKind,
     state: RunState,
@@ -221,4 +244,4 @@ def test_a_run_whose_server_hangs_can_be_stopped(
     finally:
         released.set()
     if state is RunState.PAUSED:
-        same_as_whole(server, folder, store, run_id)
+        assert finished(server, folder, store, run_id) == whole
