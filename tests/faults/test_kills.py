@@ -67,9 +67,7 @@ def test_killed_again_and_again_a_run_loses_and_doubles_nothing(
 def test_killed_while_a_checkpoint_is_written(reference_runs: ReferenceRuns, n: int) -> None:
     """Its rows are there and its transaction is not: the run goes on from the one before."""
     whole = reference_runs.undisturbed(SPEC)
-    report, url, run_id = reference_runs.run(
-        SPEC, [Kill("worker", blob=n), Kill("both", blob=n)]
-    )
+    report, url, run_id = reference_runs.run(SPEC, [Kill("worker", blob=n), Kill("both", blob=n)])
     assert len(report["kills"]) == 2
     killed = outcome(url, run_id)
     assert (killed.effective, killed.artifact) == (whole.effective, whole.artifact)

@@ -2,12 +2,14 @@
 
 from __future__ import annotations
 
+import contextlib
 import json
 import os
 import signal
 import subprocess
 import sys
 from collections.abc import Iterator
+from dataclasses import dataclass
 from datetime import timedelta
 from pathlib import Path
 from typing import Any
@@ -25,118 +27,126 @@ from tests.support.folding import replay
 MINUTE = timedelta(minutes=1)
 ROOT = Path(__file__).parents[2]
 
-COMMON = """
-import sys, json, os
+# Imports once and forks three writers and one that crashes. The writers open a new store at once,
+# then make the same request, want the same run, and write runs of their own. The other dies by
+# SIGKILL in the middle of its second append: rows are written, the commit is not reached.
+SCRIPT = """
+import sys, json, multiprocessing, os, signal
 from datetime import timedelta
-sys.path.insert(0, sys.argv[2])
+url, root = sys.argv[1:]
+sys.path.insert(0, root)
+from run_store import migrate
 from run_store.open import open_store
 from mentorgrad.errors import PreconditionFailed
 from mentorgrad.domain.event import Created, Finished
 from mentorgrad.domain.run import RunState, RunResult
 from tests.support.event_maker import EventMaker
-store = open_store(sys.argv[1])
 minute = timedelta(minutes=1)
-"""
 
-# All open a new store at once, then make the same request, want the same run, and write runs of
-# their own.
-WRITER = (
-    COMMON
-    + """
+def write(pipe):
+    store = open_store(url)
+    pipe.send("ready")
+    contested = pipe.recv()
+    try:
+        claimed = store.claim(contested, str(os.getpid()), minute).attempt
+    except PreconditionFailed as error:
+        claimed = error.reason
+    shared, _ = store.create(Created(request_id="shared"))
+    run_ids = []
+    for _ in range(3):
+        run, _ = store.create(Created())
+        lease = store.claim(run.run_id, str(os.getpid()), minute)
+        make = EventMaker(run.run_id, lease.last_seq, 1)
+        for chunk in range(8):
+            step = chunk * 5
+            store.append(run.run_id, 1, [make(make.segment(step + 1, step + 5)),
+                                         make(make.scored(chunk, 1.0 / (chunk + 1)))])
+            store.heartbeat(run.run_id, 1, minute)
+        store.put_blob(run.run_id, 1, "prompt", run.run_id.encode())
+        store.append(run.run_id, 1, [make(Finished(RunState.SUCCEEDED, RunResult()))])
+        run_ids.append(run.run_id)
+    pipe.send({"shared": shared.run_id, "runs": run_ids, "claimed": claimed})
+    store.close()
+
+def crash(pipe):
+    store = open_store(url)
+    pipe.send("ready")
+    pipe.recv()
+    run, _ = store.create(Created())
+    lease = store.claim(run.run_id, "crasher", minute)
+    make = EventMaker(run.run_id, lease.last_seq, 1)
+    store.append(run.run_id, 1, [make(make.segment(1, 5)), make(make.scored(0, 0.5))])
+    pipe.send(run.run_id)
+    events = [make(make.segment(6, 60, shape=(64, 64))), make(make.scored(1, 0.25))]
+    store._save = lambda *_: os.kill(os.getpid(), signal.SIGKILL)
+    store.append(run.run_id, 1, events)
+
+fork = multiprocessing.get_context("fork")
+pipes, processes = [], []
+for target in (write, write, write, crash):
+    here, there = fork.Pipe()
+    processes.append(fork.Process(target=target, args=(there,)))
+    processes[-1].start()
+    pipes.append(here)
+assert [pipe.recv() for pipe in pipes] == ["ready"] * 4
 print("ready", flush=True)
 contested = sys.stdin.readline().strip()
-try:
-    claimed = store.claim(contested, str(os.getpid()), minute).attempt
-except PreconditionFailed as error:
-    claimed = error.reason
-shared, _ = store.create(Created(request_id="shared"))
-run_ids = []
-for _ in range(3):
-    run, _ = store.create(Created())
-    lease = store.claim(run.run_id, str(os.getpid()), minute)
-    make = EventMaker(run.run_id, lease.last_seq, 1)
-    for chunk in range(8):
-        step = chunk * 5
-        store.append(run.run_id, 1, [make(make.segment(step + 1, step + 5)),
-                                     make(make.scored(chunk, 1.0 / (chunk + 1)))])
-        store.heartbeat(run.run_id, 1, minute)
-    store.put_blob(run.run_id, 1, "prompt", run.run_id.encode())
-    store.append(run.run_id, 1, [make(Finished(RunState.SUCCEEDED, RunResult()))])
-    run_ids.append(run.run_id)
-print(json.dumps({"shared": shared.run_id, "runs": run_ids, "claimed": claimed}), flush=True)
-store.close()
+for pipe in pipes:
+    pipe.send(contested)
+said = [pipe.recv() for pipe in pipes]
+for process in processes:
+    process.join()
+codes = [process.exitcode for process in processes]
+print(json.dumps({"reports": said[:3], "crashed": said[3], "codes": codes}))
 """
-)
-
-# Dies by SIGKILL in the middle of its second append: rows are written, the commit is not reached.
-CRASHER = (
-    COMMON
-    + """
-import signal
-run, _ = store.create(Created())
-lease = store.claim(run.run_id, "crasher", minute)
-make = EventMaker(run.run_id, lease.last_seq, 1)
-store.append(run.run_id, 1, [make(make.segment(1, 5)), make(make.scored(0, 0.5))])
-print(run.run_id, flush=True)
-events = [make(make.segment(6, 60, shape=(64, 64))), make(make.scored(1, 0.25))]
-def die(*args):
-    os.kill(os.getpid(), signal.SIGKILL)
-store._save = die
-store.append(run.run_id, 1, events)
-"""
-)
 
 
-@pytest.fixture(params=["sqlite", "postgres"])
-def url(request: pytest.FixtureRequest, tmp_path: Path) -> Iterator[str]:
+@dataclass(frozen=True)
+class Written:
+    """What the processes said."""
+
+    url: str
+    contested: str
+    """The run that all writers wanted."""
+    reports: list[Any]
+    """Of the writers."""
+    crashed: str
+    """The run of the process that died."""
+
+
+@pytest.fixture(scope="module", params=["sqlite", "postgres"])
+def written(request: pytest.FixtureRequest, tmp_path_factory: pytest.TempPathFactory) -> Written:
     if request.param == "sqlite":
-        yield f"sqlite:///{tmp_path}/runs.db"
+        url = f"sqlite:///{tmp_path_factory.mktemp('written')}/runs.db"
     else:
-        yield request.getfixturevalue("postgres_url")
+        url = request.getfixturevalue("module_postgres_url")
+    process = subprocess.Popen(
+        [sys.executable, "-c", SCRIPT, url, str(ROOT)],
+        stdin=subprocess.PIPE,
+        stdout=subprocess.PIPE,
+        text=True,
+        env={**os.environ, "OPENBLAS_NUM_THREADS": "1"},
+    )
+    assert process.stdout is not None
+    assert process.stdout.readline() == "ready\n"
+    with contextlib.closing(open_store(url)) as store:
+        contested = store.create(Created())[0].run_id
+    answer = json.loads(process.communicate(contested + "\n", timeout=120)[0])
+    assert answer["codes"] == [0, 0, 0, -signal.SIGKILL]
+    return Written(url, contested, answer["reports"], answer["crashed"])
 
 
-def started(script: str, url: str, count: int) -> list[subprocess.Popen[str]]:
-    """Processes that have opened the store and wait for a line."""
-    processes = [
-        subprocess.Popen(
-            [sys.executable, "-c", script, url, str(ROOT)],
-            stdin=subprocess.PIPE,
-            stdout=subprocess.PIPE,
-            text=True,
-            env={**os.environ, "OPENBLAS_NUM_THREADS": "1"},
-        )
-        for _ in range(count)
-    ]
-    for process in processes:
-        assert process.stdout is not None
-        assert process.stdout.readline() == "ready\n"
-    return processes
-
-
-def answers(processes: list[subprocess.Popen[str]], line: str = "") -> list[Any]:
-    for process in processes:
-        assert process.stdin is not None
-        process.stdin.write(line + "\n")
-        process.stdin.flush()
-    found = [process.communicate(timeout=120)[0] for process in processes]
-    assert [process.returncode for process in processes] == [0] * len(processes)
-    return [json.loads(text) for text in found]
-
-
-def test_several_processes_lose_nothing(url: str, event_maker: Any) -> None:
-    processes = started(WRITER, url, 3)
-    store = open_store(url)
-    contested, _ = store.create(Created())
-    reports = answers(processes, contested.run_id)
-    outcomes = sorted(str(report["claimed"]) for report in reports)
+def test_several_processes_lose_nothing(written: Written, event_maker: Any) -> None:
+    store = open_store(written.url)
+    outcomes = sorted(str(report["claimed"]) for report in written.reports)
     assert outcomes == ["1", "TRANSITION_FORBIDDEN", "TRANSITION_FORBIDDEN"]
-    assert store.progress(contested.run_id) == (2, RunState.RUNNING)
-    assert len({report["shared"] for report in reports}) == 1
-    run_ids = {run_id for report in reports for run_id in report["runs"]}
+    assert store.progress(written.contested) == (2, RunState.RUNNING)
+    assert len({report["shared"] for report in written.reports}) == 1
+    run_ids = {run_id for report in written.reports for run_id in report["runs"]}
     finished = store.list_runs(RunFilter(states=(RunState.SUCCEEDED,))).runs
     assert {run.run_id for run in finished} == run_ids
     assert len(run_ids) == 9
-    assert len(store.list_runs().runs) == 11
+    assert len(store.list_runs().runs) == 12
     for run in finished:
         log = list(store.events(run.run_id, EventQuery(view=View.FULL)))
         assert [event.seq for event in log] == list(range(1, 20))
@@ -153,13 +163,8 @@ def test_several_processes_lose_nothing(url: str, event_maker: Any) -> None:
     store.close()
 
 
-def test_a_crash_in_mid_append_leaves_nothing_half(url: str, event_maker: Any) -> None:
-    done = subprocess.run(
-        [sys.executable, "-c", CRASHER, url, str(ROOT)], stdout=subprocess.PIPE, text=True
-    )
-    assert done.returncode == -signal.SIGKILL
-    run_id = done.stdout.strip()
-    store = open_store(url)
+def test_a_crash_in_mid_append_leaves_nothing_half(written: Written, event_maker: Any) -> None:
+    run_id, store = written.crashed, open_store(written.url)
     log = list(store.events(run_id, EventQuery(view=View.FULL)))
     assert [event.seq for event in log] == [1, 2, 3, 4]
     assert store.get_run(run_id) == replay(run_id, log)
@@ -172,6 +177,14 @@ def test_a_crash_in_mid_append_leaves_nothing_half(url: str, event_maker: Any) -
     store.append(run_id, 2, [make(make.segment(6, 8))])
     assert store.get_run(run_id).step == 8
     store.close()
+
+
+@pytest.fixture(params=["sqlite", "postgres"])
+def url(request: pytest.FixtureRequest, tmp_path: Path) -> Iterator[str]:
+    if request.param == "sqlite":
+        yield f"sqlite:///{tmp_path}/runs.db"
+    else:
+        yield request.getfixturevalue("postgres_url")
 
 
 def test_a_worker_that_was_given_up_is_fenced(url: str, event_maker: Any) -> None:
