@@ -6,7 +6,7 @@ import functools
 import threading
 import time
 from collections import Counter, deque
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass, field
 from typing import Any, NamedTuple
@@ -24,7 +24,7 @@ GROWTH_BYTES = 64 << 20
 """How much more memory a service may hold at the end than after its warm-up."""
 WARM_UP = 2_000
 """Cases of the warm-up, or a third of all where those are fewer."""
-_SHARE = {"generated": 4, "spoilt": 8, "raw": 3}
+SHARE = {"generated": 4, "spoilt": 8, "raw": 3}
 """Cases of a method and round, by kind; one of a method whose request says nothing."""
 
 
@@ -107,13 +107,14 @@ def run(
     number: int,
     progress: Callable[[Report], None] = lambda _: None,
     methods: Sequence[Method] = METHODS,
+    share: Mapping[str, int] = SHARE,
 ) -> Report:
-    """Sends at least that many cases to the methods, and stops at what a service does wrong for
-    good."""
+    """Sends at least that many cases to the methods, in rounds of `share`, and stops at what a
+    service does wrong for good."""
     report = Report(number)
     caller = Caller(services.addresses)
     started = time.monotonic()
-    targets = [Target(method, kind) for method in methods for kind in _SHARE]
+    targets = [Target(method, kind) for method in methods for kind in share]
     try:
         for case in heaviest(methods):
             try:
@@ -122,9 +123,9 @@ def run(
                 report.fail(error, "heaviest")
         with ThreadPoolExecutor(_AT_ONCE) as pool:
             while report.cases < cases and targets and not services.dead():
-                send = functools.partial(
-                    _round, caller, report, number + report.turns, 4 if cases > 1_000 else 1
-                )
+                times = 4 if cases > 1_000 else 1
+                round_share = {kind: count * times for kind, count in share.items()}
+                send = functools.partial(_round, caller, report, number + report.turns, round_share)
                 rounds = pool.map(send, targets)
                 targets = [target for target, well in zip(targets, rounds, strict=True) if well]
                 report.turns += 1
@@ -138,7 +139,9 @@ def run(
     return report
 
 
-def _round(caller: Caller, report: Report, number: int, times: int, target: Target) -> bool:
+def _round(
+    caller: Caller, report: Report, number: int, share: Mapping[str, int], target: Target
+) -> bool:
     """Some cases of one method; whether all was well."""
     method, kind = target
     if kind == "spoilt" and method.short not in VALID:
@@ -148,7 +151,7 @@ def _round(caller: Caller, report: Report, number: int, times: int, target: Targ
 
     @seed(number)
     @settings(
-        max_examples=_SHARE[kind] * times if method.request.fields else 1,
+        max_examples=share[kind] if method.request.fields else 1,
         database=None,
         deadline=None,
         phases=(Phase.generate, Phase.shrink),

@@ -12,11 +12,12 @@ from campaigns.fuzz.services import Services
 from campaigns.fuzz.valid import VALID
 
 CASES = 200
+SHARE = {"generated": 2, "spoilt": 4, "raw": 2}
 
 
 def test_odd_requests_get_documented_answers_and_harm_nobody(tmp_path: Path) -> None:
     with Services(tmp_path) as services:
-        report = run(services, CASES, 0)
+        report = run(services, CASES, 0, share=SHARE)
         assert services.dead() == {}
     stopped(services.codes, report)
     assert set(services.codes) == {MENTOR, PREDICTOR, TRAINER}

@@ -1,5 +1,7 @@
-"""What only a worker finds of a `causal_prompt`: the run ends with a line that names the field. And
-data that are uploaded, which it reads from the store."""
+"""Models that a real worker tunes. What only it finds of a `causal_prompt`: the run ends with a
+line that names the field. Data that are uploaded, which it reads from the store. And a served
+model, by its name.
+"""
 
 from __future__ import annotations
 
@@ -29,10 +31,14 @@ from mentorgrad.domain.spec import (
     Task,
 )
 from mentorgrad.errors import InvalidInput
+from tests.support import served_prompts
+from tests.support.label_server import LabelServer
+from tests.support.served_prompts import write_rows
 from tests.support.tiny_models import make_causal
 from tests.support.trainer_process import TrainerProcess
 
 PATH = "spec.objective.causal_prompt"
+KEY = "key-of-the-served-model"
 TASK = Task("own", DataFiles("rows.jsonl"), "what it is about", ("good", "bad"), shots=2)
 LONG = dataclasses.replace(TASK, data=DataFiles("long.jsonl"), long_texts=LongTexts.ERROR)
 SPEC = RunSpec(
@@ -46,7 +52,16 @@ SPEC = RunSpec(
 
 
 @pytest.fixture(scope="module")
-def trainer(tmp_path_factory: pytest.TempPathFactory) -> Iterator[TrainerProcess]:
+def server() -> Iterator[LabelServer]:
+    """Serves the model ``own``."""
+    with LabelServer() as opened:
+        yield opened
+
+
+@pytest.fixture(scope="module")
+def trainer(
+    tmp_path_factory: pytest.TempPathFactory, server: LabelServer
+) -> Iterator[TrainerProcess]:
     """A service with models that look suitable, and one worker for all runs."""
     folder = tmp_path_factory.mktemp("trainer")
     llama = make_causal(folder / "models" / "llama")
@@ -61,11 +76,16 @@ def trainer(tmp_path_factory: pytest.TempPathFactory) -> Iterator[TrainerProcess
         rows = [{"text": f"movie {n} " + "good " * length, "label": n % 2} for n in range(12)]
         text = "\n".join(map(json.dumps, rows))
         (folder / "data" / f"{name}.jsonl").write_text(text + "\n")
-    process = TrainerProcess(
-        folder,
-        *("--model-root", str(folder / "models"), "--data-root", str(folder / "data")),
-        *("--runs-per-worker", "100", "--state-cache-mib", "0"),
-    )
+    (folder / "data" / "served").mkdir()
+    write_rows(folder / "data" / "served")
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setenv("MENTORGRAD_TRAINER_OPENAI_API_KEY", KEY)
+        process = TrainerProcess(
+            folder,
+            *("--model-root", str(folder / "models"), "--data-root", str(folder / "data")),
+            *("--tuned-model", f"own={server.url}", "--state-cache-mib", "0"),
+            reuse=True,
+        )
     yield process
     process.stop()
 
@@ -225,3 +245,27 @@ async def test_an_upload_that_is_too_large_or_no_table_is_refused(
     assert caught.value.reason == "UPLOAD_TOO_LARGE"
     with pytest.raises(InvalidInput, match=r"upload\.suffix: must be one of"):
         await client.upload_data(Path(__file__))
+
+
+async def test_a_served_model_is_tuned_by_its_name(
+    client: AsyncClient, trainer: TrainerProcess, server: LabelServer
+) -> None:
+    task = dataclasses.replace(served_prompts.SPEC.task, data=DataFiles("served/rows.jsonl"))
+    spec = dataclasses.replace(served_prompts.SPEC, task=task)
+    info = await client.trainer_info()
+    assert info.tuned_models == ("own",)
+    assert "served_prompt" in info.objectives
+    objective = dataclasses.replace(served_prompts.OBJECTIVE, model="theirs")
+    with pytest.raises(InvalidInput) as caught:
+        await client.create_run(dataclasses.replace(spec, objective=objective))
+    (violation,) = caught.value.violations
+    assert violation.field == "spec.objective.served_prompt.model"
+    assert "served models: own" in violation.description
+    run_id = (await client.create_run(spec)).run.run_id
+    async for _ in client.watch(run_id):
+        pass
+    run = await client.get_run(run_id)
+    assert run.state is RunState.SUCCEEDED, run.reason
+    assert run.usage.tuned_model_tokens == server.tokens > 0
+    assert server.keys == {f"Bearer {KEY}"}
+    assert KEY not in trainer.log.read_text()
