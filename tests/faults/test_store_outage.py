@@ -238,7 +238,9 @@ def test_a_line_to_postgres_that_breaks(
     assert run.left() == undisturbed
 
 
-@pytest.mark.parametrize("fault", ["refused", "throttled"])
+@pytest.mark.parametrize(
+    "fault", ["refused", pytest.param("throttled", marks=pytest.mark.campaign)]
+)
 def test_a_bad_way_to_postgres(
     proxied: tuple[Run, Proxy], undisturbed: tuple[list[Any], bytes], failed: Failed, fault: str
 ) -> None:
