@@ -221,4 +221,4 @@ async def gigantic(answering: Answering) -> None:
 @functools.cache
 def bomb() -> bytes:
     """Bytes that grow a thousandfold when they are unpacked."""
-    return gzip.compress(b" " * (200 * MEBIBYTE), compresslevel=9)
+    return gzip.compress(b" " * (64 * MEBIBYTE), compresslevel=9)

@@ -19,7 +19,7 @@ from trainer_service.job import EXIT_NOT_MINE
 _CASE = CASES["function-adamw"]
 SPEC = replace(
     _CASE,
-    stages=replace(_CASE.stages, steps=25),
+    stages=replace(_CASE.stages, count=2, steps=40),
     checkpoint_interval=timedelta(milliseconds=10),
 )
 """Long enough for the latest point at which something happens."""

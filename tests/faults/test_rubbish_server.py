@@ -185,7 +185,10 @@ async def test_a_broken_response_is_asked_for_again_a_few_times(
 # -- statuses ---------------------------------------------------------------------------------
 
 
-@pytest.mark.parametrize("status", [408, 425, 429, 500, 503, 599])
+@pytest.mark.parametrize(
+    "status",
+    [408, 429, 500, *(pytest.param(n, marks=pytest.mark.campaign) for n in (425, 503, 599))],
+)
 async def test_what_may_pass_is_tried_again_and_then_given_up(
     server: FaultyLLMServer, client: AsyncMentorClient, status: int
 ) -> None:
@@ -323,7 +326,7 @@ async def test_the_type_of_a_right_body_does_not_matter(
         check(await ask(client), USABLE)
 
 
-@pytest.mark.parametrize("status", [400, 429, 500])
+@pytest.mark.parametrize("status", [400, pytest.param(429, marks=pytest.mark.campaign), 500])
 async def test_whatever_an_error_says_is_told_in_a_line(
     server: FaultyLLMServer, client: AsyncMentorClient, status: int
 ) -> None:
