@@ -20,7 +20,7 @@ _CASE = CASES["function-adamw"]
 SPEC = replace(
     _CASE,
     stages=replace(_CASE.stages, count=2, steps=40),
-    checkpoint_interval=timedelta(milliseconds=10),
+    checkpoint_interval=timedelta(milliseconds=1),
 )
 """Long enough for the latest point at which something happens."""
 KILLS = 4

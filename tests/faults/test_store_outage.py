@@ -36,7 +36,7 @@ SPEC = dataclasses.replace(
     store_run.SPEC,
     stages=dataclasses.replace(store_run.SPEC.stages, steps=30),
     budget=Budget(gradient_steps=130),
-    checkpoint_interval=timedelta(milliseconds=10),
+    checkpoint_interval=timedelta(milliseconds=1),
 )
 AWAY, BACK = 20, 80
 """Step boundaries at which the store goes away and comes back; the run has 116."""

@@ -45,11 +45,11 @@ from trainer_service.run_composition import run_parts
 from trainer_service.running.execution import execute
 from trainer_service.running.stop_control import StopRequest
 
-STEPS = 1200
+STEPS = 2000
 SPEC = RunSpec(
     objective=Function("rastrigin", 3),
     optimizer=Optimizer(learning_rate=0.02),
-    stages=Stages(count=3, steps=360),
+    stages=Stages(count=3, steps=600),
     mentor=MentorChoice("random_tokens", proposals=6),
     acceptance=Acceptance(finalists=2, probe_steps=10),
     budget=Budget(gradient_steps=STEPS),
