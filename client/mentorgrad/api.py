@@ -64,6 +64,7 @@ from mentorgrad.domain.experiment import (
     Tuning,
     Variation,
 )
+from mentorgrad.domain.loss_line import LossLine
 from mentorgrad.domain.objective import (
     DEFAULT_ENCODER,
     DEFAULT_LANGUAGE_MODEL,
@@ -244,6 +245,7 @@ __all__ = [
     "LabelPrompt",
     "LongTexts",
     "Lora",
+    "LossLine",
     "MentorBack",
     "MentorChoice",
     "MentorClient",

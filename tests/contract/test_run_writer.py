@@ -22,6 +22,7 @@ from mentorgrad.domain.event import (
     StageStarted,
     StateChanged,
 )
+from mentorgrad.domain.loss_line import LossLine
 from mentorgrad.domain.query import CandidateFilter, EventQuery, View
 from mentorgrad.domain.run import DesiredState, RunResult, RunState, Usage
 from mentorgrad.domain.spec import MentorChoice, RunSpec
@@ -229,6 +230,8 @@ def test_append_stores_events_with_their_projection(opened: Any, event_maker: An
     run = store.get_run(run_id)
     assert (run.last_seq, run.step, run.train_loss) == (5, 4, 0.25)
     assert (run.best_selection_loss, run.usage) == (0.4, Usage(evaluations=3))
+    assert run.loss_line == LossLine((4,), (0.4,))
+    assert list(store.list_runs()) == [run]
     log = list(store.events(run_id, EventQuery(view=View.FULL)))
     assert [encode_event(e) for e in log[2:]] == [encode_event(e) for e in events]
     assert run == replay(run_id, log)

@@ -32,6 +32,7 @@ FIGURES = (
     "step",
     "train_loss",
     "best_selection_loss",
+    "loss_line",
     "restarts_applied",
     "usage",
 )
@@ -154,7 +155,9 @@ def _candidates_scored(run: Run, payload: CandidatesScored) -> dict[str, Any]:
     losses = [item.score.loss for item in payload.candidates if math.isfinite(item.score.loss)]
     if run.best_selection_loss is not None:
         losses.append(run.best_selection_loss)
-    return {"best_selection_loss": min(losses, default=None), "usage": payload.usage}
+    best = min(losses, default=None)
+    line = run.loss_line if best is None else run.loss_line.with_point(run.step, best)
+    return {"best_selection_loss": best, "loss_line": line, "usage": payload.usage}
 
 
 def _proposals_received(run: Run, payload: ProposalsReceived) -> dict[str, Any]:

@@ -11,6 +11,7 @@ from typing import Any
 
 import numpy as np
 
+from mentorgrad.domain.loss_line import LossLine
 from mentorgrad.domain.objective import External, Function
 from mentorgrad.domain.spec import Criterion, RunSpec
 from mentorgrad.domain.summary import DataFrame, Summarised
@@ -306,6 +307,9 @@ class Run(Summarised):
     raw_dropped_at: datetime | None = None
     """When the store dropped the run's raw parameters and checkpoints to save space (UTC). From
     then on, the run is read like one that captured no parameters."""
+    loss_line: LossLine = field(default_factory=LossLine)
+    """Lowest selection loss over the steps so far. Empty: no candidate has a finite loss, or the
+    run was recorded before there were such lines."""
 
     def _summary(self) -> dict[str, Any]:
         objective = self.spec.objective

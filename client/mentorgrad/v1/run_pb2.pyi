@@ -783,8 +783,16 @@ class RunResult(_message.Message):
     rows_at_once: int
     def __init__(self, returned: _Optional[_Union[Candidate, _Mapping]] = ..., test: _Optional[_Union[Score, _Mapping]] = ..., zero_shot: _Optional[_Union[Score, _Mapping]] = ..., majority_accuracy: _Optional[float] = ..., restarts_applied: _Optional[int] = ..., usage: _Optional[_Union[Usage, _Mapping]] = ..., baselines: _Optional[_Iterable[_Union[Baseline, _Mapping]]] = ..., rows_at_once: _Optional[int] = ...) -> None: ...
 
+class LossLine(_message.Message):
+    __slots__ = ("steps", "losses")
+    STEPS_FIELD_NUMBER: _ClassVar[int]
+    LOSSES_FIELD_NUMBER: _ClassVar[int]
+    steps: _containers.RepeatedScalarFieldContainer[int]
+    losses: _containers.RepeatedScalarFieldContainer[float]
+    def __init__(self, steps: _Optional[_Iterable[int]] = ..., losses: _Optional[_Iterable[float]] = ...) -> None: ...
+
 class Run(_message.Message):
-    __slots__ = ("run_id", "request_id", "spec", "state", "created_at", "started_at", "finished_at", "attempt", "last_seq", "stage", "step", "train_loss", "best_selection_loss", "restarts_applied", "usage", "versions", "result", "reason", "owner", "project", "labels", "note", "raw_dropped_at")
+    __slots__ = ("run_id", "request_id", "spec", "state", "created_at", "started_at", "finished_at", "attempt", "last_seq", "stage", "step", "train_loss", "best_selection_loss", "restarts_applied", "usage", "versions", "result", "reason", "owner", "project", "labels", "note", "raw_dropped_at", "loss_line")
     class VersionsEntry(_message.Message):
         __slots__ = ("key", "value")
         KEY_FIELD_NUMBER: _ClassVar[int]
@@ -822,6 +830,7 @@ class Run(_message.Message):
     LABELS_FIELD_NUMBER: _ClassVar[int]
     NOTE_FIELD_NUMBER: _ClassVar[int]
     RAW_DROPPED_AT_FIELD_NUMBER: _ClassVar[int]
+    LOSS_LINE_FIELD_NUMBER: _ClassVar[int]
     run_id: str
     request_id: str
     spec: RunSpec
@@ -845,7 +854,8 @@ class Run(_message.Message):
     labels: _containers.ScalarMap[str, str]
     note: str
     raw_dropped_at: _timestamp_pb2.Timestamp
-    def __init__(self, run_id: _Optional[str] = ..., request_id: _Optional[str] = ..., spec: _Optional[_Union[RunSpec, _Mapping]] = ..., state: _Optional[_Union[RunState, str]] = ..., created_at: _Optional[_Union[_timestamp_pb2.Timestamp, _Mapping]] = ..., started_at: _Optional[_Union[_timestamp_pb2.Timestamp, _Mapping]] = ..., finished_at: _Optional[_Union[_timestamp_pb2.Timestamp, _Mapping]] = ..., attempt: _Optional[int] = ..., last_seq: _Optional[int] = ..., stage: _Optional[int] = ..., step: _Optional[int] = ..., train_loss: _Optional[float] = ..., best_selection_loss: _Optional[float] = ..., restarts_applied: _Optional[int] = ..., usage: _Optional[_Union[Usage, _Mapping]] = ..., versions: _Optional[_Mapping[str, str]] = ..., result: _Optional[_Union[RunResult, _Mapping]] = ..., reason: _Optional[str] = ..., owner: _Optional[str] = ..., project: _Optional[str] = ..., labels: _Optional[_Mapping[str, str]] = ..., note: _Optional[str] = ..., raw_dropped_at: _Optional[_Union[_timestamp_pb2.Timestamp, _Mapping]] = ...) -> None: ...
+    loss_line: LossLine
+    def __init__(self, run_id: _Optional[str] = ..., request_id: _Optional[str] = ..., spec: _Optional[_Union[RunSpec, _Mapping]] = ..., state: _Optional[_Union[RunState, str]] = ..., created_at: _Optional[_Union[_timestamp_pb2.Timestamp, _Mapping]] = ..., started_at: _Optional[_Union[_timestamp_pb2.Timestamp, _Mapping]] = ..., finished_at: _Optional[_Union[_timestamp_pb2.Timestamp, _Mapping]] = ..., attempt: _Optional[int] = ..., last_seq: _Optional[int] = ..., stage: _Optional[int] = ..., step: _Optional[int] = ..., train_loss: _Optional[float] = ..., best_selection_loss: _Optional[float] = ..., restarts_applied: _Optional[int] = ..., usage: _Optional[_Union[Usage, _Mapping]] = ..., versions: _Optional[_Mapping[str, str]] = ..., result: _Optional[_Union[RunResult, _Mapping]] = ..., reason: _Optional[str] = ..., owner: _Optional[str] = ..., project: _Optional[str] = ..., labels: _Optional[_Mapping[str, str]] = ..., note: _Optional[str] = ..., raw_dropped_at: _Optional[_Union[_timestamp_pb2.Timestamp, _Mapping]] = ..., loss_line: _Optional[_Union[LossLine, _Mapping]] = ...) -> None: ...
 
 class RunAnnotation(_message.Message):
     __slots__ = ("labels", "note")

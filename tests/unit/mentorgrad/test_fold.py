@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
+import math
 from datetime import timedelta
+from itertools import pairwise
 from typing import Any
 
 import pytest
@@ -22,6 +24,7 @@ from mentorgrad.domain.event import (
     StateChanged,
 )
 from mentorgrad.domain.fold import FIGURES, effective, fold, for_figures
+from mentorgrad.domain.loss_line import MOST_POINTS, LossLine
 from mentorgrad.domain.run import Run, RunResult, RunState, Usage
 from run_store.temporary_store import TemporaryRunStore
 from tests.support.event_maker import EventMaker
@@ -166,6 +169,45 @@ def test_a_loss_that_is_no_number_is_never_the_best() -> None:
     assert replay("run-1", log).best_selection_loss is None
     log.append(make(make.scored(0, 3.0, float("nan"))))
     assert replay("run-1", log).best_selection_loss == 3.0
+
+
+@given(st.lists(st.tuples(st.integers(0, 50), st.floats(0, 1e300)), max_size=120))
+def test_a_loss_line_is_the_best_loss_over_the_steps(points: list[tuple[int, float]]) -> None:
+    line, scored = LossLine(), {}
+    at, best = 0, math.inf
+    for forward, loss in points:
+        at, best = at + forward, min(best, loss)
+        scored[at] = best
+        line = line.with_point(at, best)
+    assert len(line.steps) == len(line.losses) == min(len(scored), MOST_POINTS)
+    assert list(zip(line.steps, line.losses, strict=True)) == [
+        (step, loss) for step, loss in scored.items() if step in line.steps
+    ]
+    if scored:
+        ends = (min(scored), max(scored))
+        assert (line.steps[0], line.steps[-1]) == ends
+
+
+def test_a_loss_line_stays_spread_over_a_long_run() -> None:
+    line = LossLine()
+    for step in range(10_000):
+        line = line.with_point(step, 1.0)
+    gaps = [after - before for before, after in pairwise(line.steps)]
+    assert max(gaps) <= 2 * 10_000 / (MOST_POINTS - 1)
+
+
+def test_a_step_that_goes_back_counts_as_the_last_one() -> None:
+    assert LossLine((2, 5), (3.0, 2.0)).with_point(4, 1.0) == LossLine((2, 5), (3.0, 1.0))
+
+
+def test_a_loss_line_follows_the_scores_that_stay_effective() -> None:
+    make = EventMaker("run-1")
+    log = [make(Created()), make(StateChanged(RunState.RUNNING), attempt=1)]
+    log += [make(make.segment(1, 4)), make(make.scored(0, 0.9, math.nan)), make(CheckpointSaved(4))]
+    log += [make(make.segment(5, 8)), make(make.scored(0, 0.5)), make(make.scored(0, 0.7))]
+    assert replay("run-1", log).loss_line == LossLine((4, 8), (0.9, 0.5))
+    log += [make(Resumed(5), attempt=2), make(make.segment(5, 6)), make(make.scored(0, 0.8))]
+    assert replay("run-1", log).loss_line == LossLine((4, 6), (0.9, 0.8))
 
 
 def test_a_resume_after_a_resume_leaves_each_superseded_span_void() -> None:

@@ -75,6 +75,11 @@ export interface Result {
   baselines?: Baseline[];
 }
 
+export interface LossLine {
+  steps?: Int[];
+  losses?: Real[];
+}
+
 export interface Run {
   runId: string;
   spec?: Spec;
@@ -97,6 +102,7 @@ export interface Run {
   project?: string;
   labels?: { [name: string]: string };
   note?: string;
+  lossLine?: LossLine;
 }
 
 export interface Snapshot {

@@ -2,26 +2,19 @@
 
 import { useState } from "preact/hooks";
 import * as api from "../data/api";
-import { changed, runAddress, runsQuery } from "../data/address";
+import { changed, runsQuery } from "../data/address";
 import { type Chunk, idsOf, total, unread, withPage } from "../data/chunks";
 import { useNow } from "../data/hooks";
 import type { Run } from "../data/messages";
-import { clock, count, counted, figure, int, moment, percent, real, span } from "../data/numbers";
-import { plannedSteps } from "../data/spec";
-import { isFinal, shortId, state, subject, title } from "../data/words";
-import { Empty, Problem, StateBadge, Words } from "../parts/basics";
-import { Labels } from "../parts/labels";
+import { count, counted } from "../data/numbers";
+import { isFinal, state } from "../data/words";
+import { Empty, Problem } from "../parts/basics";
 import { LongTable, type PageOf } from "../parts/long_table";
 import { Link } from "../parts/router";
-import type { ColumnOf } from "../parts/table";
+import { type Choice, columnsOf, hiddenIn } from "./run_columns";
 
 const PAGE_SIZE = 50;
 const POLL_MS = 2_000;
-
-interface Choice {
-  chosen: readonly string[];
-  choose: (runIds: readonly string[], areChosen: boolean) => void;
-}
 
 /** The runs of a filter, in chunks. */
 export function RunList({ query, chosen, choose }: Choice & { query: URLSearchParams }) {
@@ -45,7 +38,7 @@ export function RunList({ query, chosen, choose }: Choice & { query: URLSearchPa
       {error && <Problem error={error} />}
       {all === 0 && (
         <Empty>
-          {query.toString()
+          {changed(query, { hide: "" })
             ? "No run matches."
             : "There are no runs yet. Create one with `mentorgrad run`."}
         </Empty>
@@ -54,7 +47,7 @@ export function RunList({ query, chosen, choose }: Choice & { query: URLSearchPa
       <div class="runs" hidden={ids.length === 0}>
         <LongTable
           label="Runs"
-          columns={columnsOf({ chosen, choose }, ids, now)}
+          columns={columnsOf({ chosen, choose }, ids, now, hiddenIn(query))}
           chunks={chunks}
           id={(run) => run.runId}
           read={read}
@@ -73,99 +66,4 @@ export function RunList({ query, chosen, choose }: Choice & { query: URLSearchPa
       </nav>
     </>
   );
-}
-
-function columnsOf({ chosen, choose }: Choice, ids: readonly string[], now: number) {
-  const columns: ColumnOf<Run>[] = [
-    {
-      name: "choose",
-      head: <ChooseAll ids={ids} chosen={chosen} choose={choose} />,
-      class: "choice",
-      cell: (run) => (
-        <input
-          type="checkbox"
-          aria-label={`Choose ${title(run)} ${run.runId}`}
-          checked={chosen.includes(run.runId)}
-          onChange={(event) => choose([run.runId], event.currentTarget.checked)}
-        />
-      ),
-    },
-    { name: "state", class: "cell-state", cell: (run) => <StateBadge state={state(run.state)} /> },
-    { name: "run", class: "cell-run", cell: (run) => <RunCell run={run} /> },
-    {
-      name: "mentor",
-      class: "cell-mentor",
-      cell: (run) => <Words text={run.spec?.mentor?.name} />,
-    },
-    { name: "steps", class: "cell-steps", cell: (run) => <Progress run={run} /> },
-    {
-      name: "best loss",
-      isNumber: true,
-      cell: (run) => figure(real(run.bestSelectionLoss)),
-    },
-    {
-      name: "test accuracy",
-      isNumber: true,
-      cell: (run) => percent(real(run.result?.test?.accuracy)),
-    },
-    { name: "restarts", isNumber: true, cell: (run) => count(int(run.restartsApplied)) },
-    { name: "started", class: "time", cell: (run) => clock(run.startedAt, now) },
-    { name: "took", class: "time", cell: (run) => took(run, now) },
-  ];
-  return columns;
-}
-
-/** Chooses all runs that have been read, or none of them. */
-function ChooseAll({ ids, chosen, choose }: Choice & { ids: readonly string[] }) {
-  const known = new Set(chosen);
-  const number = ids.filter((runId) => known.has(runId)).length;
-  const areAll = ids.length > 0 && number === ids.length;
-  return (
-    <input
-      type="checkbox"
-      aria-label="Choose all runs so far"
-      checked={areAll}
-      indeterminate={number > 0 && !areAll}
-      onChange={() => choose([...new Set(ids)], !areAll)}
-    />
-  );
-}
-
-function RunCell({ run }: { run: Run }) {
-  return (
-    <>
-      <Link to={runAddress(run.runId)}>
-        <Words text={title(run)} />
-      </Link>
-      <div class="sub">
-        {run.spec?.name && <Words text={subject(run.spec)} />}
-        <code title={run.runId}>{shortId(run.runId)}</code>
-        <Labels of={run.labels} />
-        {run.note && <Words text={run.note} class="note-start" />}
-      </div>
-    </>
-  );
-}
-
-function Progress({ run }: { run: Run }) {
-  const planned = plannedSteps(run.spec ?? {});
-  const step = int(run.step);
-  return (
-    <div class="progress">
-      <span class="number">
-        {count(step)}
-        {planned > 0 && <span class="muted"> / {count(planned)}</span>}
-      </span>
-      {planned > 0 && !isFinal(state(run.state)) && (
-        <meter min={0} max={planned} value={Math.min(step, planned)} aria-hidden="true" />
-      )}
-    </div>
-  );
-}
-
-function took(run: Run, now: number): string {
-  const from = moment(run.startedAt);
-  if (from === undefined) return "–";
-  const until = moment(run.finishedAt) ?? now;
-  return span(Math.max(0, until - from) / 1000);
 }

@@ -4,6 +4,7 @@ import { useEffect, useState } from "preact/hooks";
 import { changed, compareAddress, experimentAddress } from "../data/address";
 import { STATES } from "../data/words";
 import { go, Link } from "../parts/router";
+import { ColumnChoice } from "./run_columns";
 import { RunList } from "./run_list";
 import { RunsActions } from "./runs_actions";
 
@@ -56,7 +57,8 @@ export function RunsPage({ query, mayAct }: RunsPageProps) {
         </p>
       )}
       <Filter query={query} />
-      <RunList key={query.toString()} query={query} chosen={chosen} choose={choose} />
+      <ColumnChoice query={query} />
+      <RunList key={changed(query, { hide: "" })} query={query} chosen={chosen} choose={choose} />
     </>
   );
 }
