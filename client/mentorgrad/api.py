@@ -64,6 +64,7 @@ from mentorgrad.domain.experiment import (
     Tuning,
     Variation,
 )
+from mentorgrad.domain.label_score import LabelScore
 from mentorgrad.domain.loss_line import LossLine
 from mentorgrad.domain.objective import (
     DEFAULT_ENCODER,
@@ -243,6 +244,7 @@ __all__ = [
     "InternalError",
     "InvalidInput",
     "LabelPrompt",
+    "LabelScore",
     "LongTexts",
     "Lora",
     "LossLine",

@@ -242,7 +242,11 @@ def test_all_uses_predict_together_as_each_alone(name: str, tmp_path: Path) -> N
     with world.open(uses[-1]) as predictor:
         together = predictor.predict_proba_by_use(world.texts)
     assert list(together) == uses
-    left, _ = predictions(world.objective, world.problem, world.point, logits)
+    left, score, by_label = predictions(world.objective, world.problem, world.point, logits)
+    right = sum(one.guesses[at] for at, one in enumerate(by_label))
+    assert right / score.rows == pytest.approx(score.accuracy)
+    defined = [one.f1 for one in by_label if one.f1 is not None]
+    assert sum(defined) / len(defined) == pytest.approx(score.macro_f1)
     tested = read_predictions(left).methods
     for use in uses:
         rows = tested["linear_probe" if use == "probe" else use]

@@ -29,6 +29,7 @@ from mentorgrad.domain.event import (
     StateChanged,
 )
 from mentorgrad.domain.fold import fold
+from mentorgrad.domain.label_score import label_scores
 from mentorgrad.domain.run import (
     Baseline,
     Candidate,
@@ -117,6 +118,7 @@ def payloads() -> list[Any]:
                 ),
                 rows_at_once=8,
             ),
+            label_scores=label_scores(("good", "bad"), np.array([[9, 1], [3, 7]])),
         ),
     ]
 

@@ -244,7 +244,7 @@ def _run(
     try:
         with control.finishing(finish_early):
             alternation.run(at)
-        result, files = final_result(objective, at, alternation.usage(at), control.check)
+        finished, files = final_result(objective, at, alternation.usage(at), control.check)
     except Stop as stop:
         kept = (StopKind.AWAY, StopKind.PAUSE, StopKind.INTERRUPT)
         if stop.kind in kept and stop.between_steps:
@@ -257,7 +257,7 @@ def _run(
                 log.warning("best_not_kept", run_id=run.run_id, exc_info=error)
         raise
     _leave_files(objective, at, recorder, run, files)
-    recorder.put(Finished(RunState.SUCCEEDED, result))
+    recorder.put(finished)
     return RunState.SUCCEEDED
 
 

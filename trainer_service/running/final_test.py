@@ -10,7 +10,10 @@ import numpy as np
 import torch
 from torch import Tensor
 
-from mentorgrad.domain.run import RunResult, Score, Usage
+from mentorgrad.domain.event import Finished
+from mentorgrad.domain.label_score import LabelScore, label_scores
+from mentorgrad.domain.run import RunResult, RunState, Score, Usage
+from mentorgrad.tune.figures import confusion
 from trainer_service.baselines.compute import baselines
 from trainer_service.objectives.classification import ClassificationProblem
 from trainer_service.objectives.predictions_file import predictions_bytes
@@ -25,17 +28,19 @@ PROMPT, WORDS = "prompt", "words"
 
 def final_result(
     objective: Objective, at: LoopState, usage: Usage, check: Callable[[], None]
-) -> tuple[RunResult, dict[str, bytes]]:
-    """The run's result: its best candidate and the baselines, scored on *test*. Of their cost,
-    `usage` gets the tokens alone. Beside it, the files of the baselines that are kept, and what
-    each method predicts for the test rows."""
+) -> tuple[Finished, dict[str, bytes]]:
+    """The run's last event, with its result: its best candidate and the baselines, scored on
+    *test*. Of their cost, `usage` gets the tokens alone. Beside it, the files of the baselines that
+    are kept, and what each method predicts for the test rows."""
     problem, best = objective.problem, at.best.parameters
     files: dict[str, bytes] = {}
     logits: dict[str, np.ndarray] = {}
     beside = baselines(problem, check, files.__setitem__, logits.__setitem__)
     test: Score | None
+    by_label: tuple[LabelScore, ...] = ()
     if isinstance(problem, ClassificationProblem) and problem.task.test:
-        files[PREDICTIONS_FILE], test = predictions(objective, problem, best, logits, check)
+        made = predictions(objective, problem, best, logits, check)
+        files[PREDICTIONS_FILE], test, by_label = made
     else:
         test = problem.test(best)
     tokens = usage.tuned_model_tokens + problem.take_tokens()
@@ -50,7 +55,7 @@ def final_result(
         baselines=beside,
         rows_at_once=parts.at_once(at.ledger.prices.batch) if parts.count > 1 else 0,
     )
-    return result, files
+    return Finished(RunState.SUCCEEDED, result, label_scores=by_label), files
 
 
 def predictions(
@@ -59,8 +64,9 @@ def predictions(
     point: Tensor,
     others: Mapping[str, np.ndarray],
     check: Callable[[], None] = lambda: None,
-) -> tuple[bytes, Score]:
-    """What each method predicts for the test rows, as a file, and the score of the prompt.
+) -> tuple[bytes, Score, tuple[LabelScore, ...]]:
+    """What each method predicts for the test rows, as a file; the score of the prompt; and what it
+    predicts for each label.
 
     Args:
         objective: The objective.
@@ -75,7 +81,11 @@ def predictions(
     selection: dict[str, Score] = {}
     if worded := _in_words(objective, problem, point):
         logits[WORDS], selection[WORDS] = worded
-    return predictions_bytes(problem.labels[Split.TEST], logits, selection), test
+    labels = problem.labels[Split.TEST]
+    guesses = logits[PROMPT].argmax(-1).cpu().numpy()
+    counts = confusion(labels.cpu().numpy(), guesses, len(problem.task.labels))
+    by_label = label_scores(problem.task.labels, counts)
+    return predictions_bytes(labels, logits, selection), test, by_label
 
 
 def _in_words(

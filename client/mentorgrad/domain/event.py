@@ -15,6 +15,7 @@ import numpy as np
 
 from mentorgrad.domain.advice import Answer, ProposalOutcome
 from mentorgrad.domain.annotation import RunAnnotation
+from mentorgrad.domain.label_score import LabelScore
 from mentorgrad.domain.run import Candidate, RunResult, RunState, Snapshot, Usage
 from mentorgrad.domain.spec import Policy, RunSpec
 from mentorgrad.schema import bounded, evolve, figure, recorded, snake_case
@@ -219,6 +220,9 @@ class Finished:
     """Result; present if the run succeeded."""
     error: str = recorded()
     """Error in one line, if the run failed."""
+    label_scores: tuple[LabelScore, ...] = bounded((), max_length=1_000)
+    """What is predicted for the test rows of each label, in the order of the labels. Empty if the
+    objective has no classes, or the run no test rows."""
 
 
 Payload = (

@@ -10,11 +10,13 @@ from html import escape
 
 import numpy as np
 
+from mentorgrad.domain.label_score import MOST_GUESSED_LABELS
 from mentorgrad.domain.query import RunReader
 from mentorgrad.domain.run import Candidate, Run, Score
 from mentorgrad.outside_text import one_line
 from mentorgrad.plots import Curve, curve
 from mentorgrad.reports.charts import BETTER, UNCLEAR
+from mentorgrad.reports.label_tables import label_tables, recorded_label_scores
 from mentorgrad.reports.page import page, table_section
 from mentorgrad.reports.tables import ReportTable
 from mentorgrad.reports.texts import DASH, number
@@ -45,7 +47,8 @@ def run_page(reader: RunReader, run_id: str) -> str:
 def run_parts(reader: RunReader, run: Run) -> Iterator[str]:
     """The sections of a run's page."""
     best = reader.list_candidates(run.run_id, page_size=CANDIDATES).candidates
-    yield from map(table_section, (_result(run), *_baselines(run)))
+    labels = label_tables(recorded_label_scores(reader, run.run_id), MOST_GUESSED_LABELS)
+    yield from map(table_section, (_result(run), *_baselines(run), *labels))
     yield _losses(curve(reader, run.run_id))
     yield from map(table_section, (_candidates(best), _costs(run), _spec(run)))
 

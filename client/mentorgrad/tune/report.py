@@ -12,17 +12,18 @@ from mentorgrad.domain.query import RunReader
 from mentorgrad.domain.run import Run
 from mentorgrad.domain.spec import Criterion
 from mentorgrad.outside_text import one_line
+from mentorgrad.reports.label_tables import MOST_PRINTED_LABELS, matrix_table
 from mentorgrad.reports.page import page, table_section
 from mentorgrad.reports.run_report import run_parts
 from mentorgrad.reports.tables import ReportTable
-from mentorgrad.reports.texts import DASH, number
+from mentorgrad.reports.texts import number
 from mentorgrad.serialization import to_dict
 from mentorgrad.tune.outcome import REPORTED, MethodFigures, TuneOutcome
 from mentorgrad.tune.plan import METRIC_NAMES
 
-MOST_LABELS, MOST_LABELS_ON_PAGE = 12, 60
-"""Labels up to which the confusion matrix is printed, and up to which it is on the page; beyond
-them, its largest numbers off the diagonal stand in its place."""
+MOST_LABELS_ON_PAGE = 60
+"""Labels up to which the confusion matrix is on the page; beyond them, its largest numbers off the
+diagonal stand in its place."""
 _PAIRS = 20
 _LONGEST = 200
 """Characters of a text on the page."""
@@ -68,11 +69,7 @@ def confusion_table(found: TuneOutcome, most: int = MOST_LABELS_ON_PAGE) -> Repo
         pairs = tuple((label, guess, str(count)) for label, guess, count in _confusions(found))
         columns = ("label", "predicted", "test rows")
         return ReportTable("The most frequent confusions on test", columns, pairs)
-    rows = tuple(
-        (word, *(str(count) if count else DASH for count in counts))
-        for word, counts in zip(found.labels, found.confusion, strict=True)
-    )
-    return ReportTable("Test rows by label and prediction", ("label", *found.labels), rows)
+    return matrix_table("Test rows by label and prediction", found.labels, found.confusion)
 
 
 def _confusions(found: TuneOutcome) -> list[tuple[str, str, int]]:
@@ -101,7 +98,7 @@ def _short(text: str) -> str:
 
 def shown_tables(found: TuneOutcome) -> list[ReportTable]:
     """The tables for a terminal."""
-    tables = [method_table(found), confusion_table(found, MOST_LABELS), error_table(found)]
+    tables = [method_table(found), confusion_table(found, MOST_PRINTED_LABELS), error_table(found)]
     return [table for table in tables if table.rows]
 
 

@@ -206,14 +206,16 @@ class Resumed(_message.Message):
     def __init__(self, checkpoint_seq: _Optional[int] = ..., reason: _Optional[str] = ...) -> None: ...
 
 class Finished(_message.Message):
-    __slots__ = ("state", "result", "error")
+    __slots__ = ("state", "result", "error", "label_scores")
     STATE_FIELD_NUMBER: _ClassVar[int]
     RESULT_FIELD_NUMBER: _ClassVar[int]
     ERROR_FIELD_NUMBER: _ClassVar[int]
+    LABEL_SCORES_FIELD_NUMBER: _ClassVar[int]
     state: _run_pb2.RunState
     result: _run_pb2.RunResult
     error: str
-    def __init__(self, state: _Optional[_Union[_run_pb2.RunState, str]] = ..., result: _Optional[_Union[_run_pb2.RunResult, _Mapping]] = ..., error: _Optional[str] = ...) -> None: ...
+    label_scores: _containers.RepeatedCompositeFieldContainer[_run_pb2.LabelScore]
+    def __init__(self, state: _Optional[_Union[_run_pb2.RunState, str]] = ..., result: _Optional[_Union[_run_pb2.RunResult, _Mapping]] = ..., error: _Optional[str] = ..., label_scores: _Optional[_Iterable[_Union[_run_pb2.LabelScore, _Mapping]]] = ...) -> None: ...
 
 class RunEvent(_message.Message):
     __slots__ = ("run_id", "seq", "attempt", "time", "created", "state_changed", "stage_started", "segment", "candidates_scored", "proposals_received", "restart_decided", "checkpoint_saved", "mentor_lost", "mentor_back", "resumed", "finished", "step_divided")

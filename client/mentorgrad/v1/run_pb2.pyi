@@ -763,6 +763,24 @@ class Baseline(_message.Message):
     detail: str
     def __init__(self, name: _Optional[str] = ..., test: _Optional[_Union[Score, _Mapping]] = ..., labelled_rows: _Optional[int] = ..., detail: _Optional[str] = ...) -> None: ...
 
+class LabelScore(_message.Message):
+    __slots__ = ("label", "rows", "predicted", "precision", "recall", "f1", "guesses")
+    LABEL_FIELD_NUMBER: _ClassVar[int]
+    ROWS_FIELD_NUMBER: _ClassVar[int]
+    PREDICTED_FIELD_NUMBER: _ClassVar[int]
+    PRECISION_FIELD_NUMBER: _ClassVar[int]
+    RECALL_FIELD_NUMBER: _ClassVar[int]
+    F1_FIELD_NUMBER: _ClassVar[int]
+    GUESSES_FIELD_NUMBER: _ClassVar[int]
+    label: str
+    rows: int
+    predicted: int
+    precision: float
+    recall: float
+    f1: float
+    guesses: _containers.RepeatedScalarFieldContainer[int]
+    def __init__(self, label: _Optional[str] = ..., rows: _Optional[int] = ..., predicted: _Optional[int] = ..., precision: _Optional[float] = ..., recall: _Optional[float] = ..., f1: _Optional[float] = ..., guesses: _Optional[_Iterable[int]] = ...) -> None: ...
+
 class RunResult(_message.Message):
     __slots__ = ("returned", "test", "zero_shot", "majority_accuracy", "restarts_applied", "usage", "baselines", "rows_at_once")
     RETURNED_FIELD_NUMBER: _ClassVar[int]

@@ -73,7 +73,7 @@ def test_show_gives_figures_candidates_and_result(invoke: Invoke, store_url: str
 def test_show_as_json_is_one_object(invoke: Invoke, store_url: str) -> None:
     result = invoke("runs", "show", "toy-run", "--store", store_url, "--json")
     shown = json.loads(result.stdout)
-    assert set(shown) == {"run", "candidates", "artifacts", "waits"}
+    assert set(shown) == {"run", "candidates", "artifacts", "waits", "label_scores"}
     assert shown["candidates"][0]["candidate_id"] == "s1/step10"
 
 
@@ -111,7 +111,8 @@ def test_show_gives_the_gap_that_words_cost(
 
     # the gap is there even where the page is too short for the words
     lines = invoke("runs", "show", "toy-run", "--store", url, "--candidates", "1").stdout
-    header, row = [line.split("\t") for line in lines.splitlines() if line.count("\t") == 5]
+    tables = [line.split("\t") for line in lines.splitlines() if line.count("\t") == 5]
+    header, row = tables[-2:]  # below that of the labels
     assert dict(zip(header, row, strict=True))["gap"] == "0.2500"
 
 

@@ -36,6 +36,8 @@ def test_a_run_is_reported_on_one_page(invoke: Invoke, store_url: str, tmp_path:
     assert [part.text for part in well_formed(text).iter("h2")] == [
         "Result",
         "Baselines",
+        "Labels on test",
+        "Labels on test, by prediction",
         "Losses",
         "Best candidates on selection",
         "Costs",

@@ -75,6 +75,16 @@ export interface Result {
   baselines?: Baseline[];
 }
 
+export interface LabelScore {
+  label?: string;
+  rows?: Int;
+  predicted?: Int;
+  precision?: Real;
+  recall?: Real;
+  f1?: Real;
+  guesses?: Int[];
+}
+
 export interface LossLine {
   steps?: Int[];
   losses?: Real[];
@@ -188,7 +198,7 @@ export interface Payloads {
   mentorLost: { mentor?: string; reason?: string };
   mentorBack: { mentor?: string };
   resumed: { checkpointSeq?: Int; reason?: string };
-  finished: { state?: string; result?: Result; error?: string };
+  finished: { state?: string; result?: Result; error?: string; labelScores?: LabelScore[] };
 }
 
 export type RunEvent = {

@@ -1,6 +1,6 @@
 /** A run as the page shows it: a fold of its events, like `mentorgrad.domain.fold`. */
 
-import type { Payloads, Point, Result, RunEvent, Spec, Usage } from "./messages";
+import type { LabelScore, Payloads, Point, Result, RunEvent, Spec, Usage } from "./messages";
 import { int, real } from "./numbers";
 import type {
   Attempt,
@@ -50,6 +50,8 @@ export class RunLog {
   /** Time of the last event. */
   seenAt: string | undefined;
   result: Result | undefined;
+  /** What is predicted for the test rows of each label; empty without classes. */
+  labelScores: readonly LabelScore[] = [];
   points: Points = { step: [], loss: [], learningRate: [] };
   stages: StageMark[] = [];
   candidates: ScoredCandidate[] = [];
@@ -149,6 +151,7 @@ export class RunLog {
       this.state = state(finished.state);
       this.reason = finished.error ?? "";
       this.result = finished.result;
+      this.labelScores = finished.labelScores ?? [];
     }
     if (kind !== "created" && this.isEnded) this.finishedAt = event.time;
   }

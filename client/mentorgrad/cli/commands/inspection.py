@@ -171,6 +171,11 @@ def _show(
 ) -> None:
     """Show one run: its state, costs, result, best candidates and files."""
     from mentorgrad.cli.support.baseline_text import show_baselines
+    from mentorgrad.reports.label_tables import (
+        MOST_PRINTED_LABELS,
+        label_tables,
+        recorded_label_scores,
+    )
     from mentorgrad.serialization import to_dict
 
     out = Output(as_json)
@@ -181,16 +186,21 @@ def _show(
         gaps = _gaps(reader, run_id, best)
         artifacts = reader.artifacts(run_id)
         waits = _why_waiting(reader, run)
+        by_label = recorded_label_scores(reader, run_id) if run.result is not None else ()
     if as_json:
         listed = [
             to_dict(item) | ({"gap": gaps[item.candidate_id]} if item.candidate_id in gaps else {})
             for item in best
         ]
-        out.json({"run": run, "candidates": listed, "artifacts": artifacts, "waits": waits})
+        shown = {"run": run, "candidates": listed, "artifacts": artifacts, "waits": waits}
+        out.json(shown | {"label_scores": by_label})
         return
     out.pairs(_facts(run, waits))
     if run.result is not None:
         show_baselines(out, run.result)
+    for table in label_tables(by_label, MOST_PRINTED_LABELS):
+        out.line(table.title, style="bold")
+        out.table(table.columns, table.rows)
     if best:
         columns = ("candidate", "source", "loss", "gap", "accuracy", "text")
         out.table(columns, [_candidate(item, gaps.get(item.candidate_id)) for item in best])

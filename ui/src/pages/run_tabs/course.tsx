@@ -4,6 +4,7 @@ import { count, figure, int, percent, real, seconds, span } from "../../data/num
 import type { RunLog } from "../../data/run_log";
 import { Facts, Section, Words } from "../../parts/basics";
 import { Table } from "../../parts/table";
+import { LabelsSection } from "./labels";
 import { AccuracyChart, LossChart } from "./run_charts";
 import { StagesSection } from "./stages";
 
@@ -24,6 +25,7 @@ export function CourseTab({ log }: { log: RunLog }) {
         {log.result && <ResultSection log={log} />}
         <CostSection log={log} />
       </div>
+      {log.labelScores.length > 0 && <LabelsSection scores={log.labelScores} />}
     </>
   );
 }
