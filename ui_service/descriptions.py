@@ -56,6 +56,11 @@ def fields(**properties: Schema) -> Schema:
     return {"type": "object", "properties": properties, "required": list(properties)}
 
 
+def closed(**properties: Schema) -> Schema:
+    """An object with these fields and no others."""
+    return fields(**properties) | {"additionalProperties": False}
+
+
 def or_null(schema: Schema) -> Schema:
     """Such a value, or null."""
     return {"anyOf": [schema, {"type": "null"}]}

@@ -17,11 +17,11 @@ from starlette.routing import Route
 from mentorgrad.installed import OURS, installed_version
 from mentorgrad.wire.json_schema import schemas_of
 from ui_service import messages
-from ui_service.descriptions import OBJECT, TEXT, Described, Parameter, reference
-from ui_service.route_meanings import DESCRIBED, DOCUMENT, ERROR
+from ui_service.descriptions import OBJECT, TEXT, Described, Parameter, fields, reference
+from ui_service.route_meanings import DESCRIBED, DOCUMENT, ERROR, EXTENDED
 
 _MESSAGES = (
-    *("Artifact", "CompareRunsResponse", "Experiment", "GetTrainerInfoResponse"),
+    *("Agent", "Artifact", "CompareRunsResponse", "Experiment", "GetTrainerInfoResponse"),
     *("Run", "RunEvent", "Prediction", "PredictorInfo"),
 )
 """Messages of the contract that are sent."""
@@ -72,7 +72,7 @@ def document(routes: Iterable[Route]) -> dict[str, Any]:
         "servers": [{"url": "/api/v1"}],
         "paths": paths,
         "components": {
-            "schemas": schemas_of(*_MESSAGES) | {"Error": ERROR},
+            "schemas": _schemas(),
             "securitySchemes": {
                 "session": {"type": "apiKey", "in": "cookie", "name": "mentorgrad"},
                 "sessionOverTls": {"type": "apiKey", "in": "cookie", "name": "__Host-mentorgrad"},
@@ -81,6 +81,15 @@ def document(routes: Iterable[Route]) -> dict[str, Any]:
         # None where the page requires no login.
         "security": [{}, {"session": []}, {"sessionOverTls": []}],
     }
+
+
+def _schemas() -> dict[str, Any]:
+    found = schemas_of(*_MESSAGES)
+    extended = {
+        name: fields(**further) | {"properties": found[message]["properties"] | further}
+        for name, (message, further) in EXTENDED.items()
+    }
+    return found | extended | {"Error": ERROR}
 
 
 def _operation(route: Route, method: str) -> dict[str, Any]:

@@ -12,6 +12,7 @@ from ui_service.descriptions import (
     TEXT,
     Described,
     Parameter,
+    closed,
     fields,
     list_of,
     number,
@@ -57,6 +58,16 @@ _POINT = fields(
     isRestart={"type": "boolean"},
 )
 _STEP = {"type": "integer", "minimum": 0, "default": 0}
+_HOUR = closed(
+    **{"from": {"type": "string", "format": "date-time"}},
+    **{state.value: {"type": "integer", "minimum": 0} for state in RunState if state.is_final},
+)
+_RESULT: Schema = {
+    "oneOf": [
+        closed(runId=TEXT, run=reference("Run")),
+        closed(runId=TEXT, **ERROR["properties"]),
+    ]
+}
 _UPDATE: Schema = {
     "type": "object",
     "properties": {
@@ -65,6 +76,12 @@ _UPDATE: Schema = {
         "note": TEXT,
     },
 }
+
+EXTENDED: dict[str, tuple[str, dict[str, Schema]]] = {
+    "ListedAgent": ("Agent", {"isAlive": {"type": "boolean"}}),
+    "WaitingRun": ("Run", {"waits": TEXT}),
+}
+"""Messages of the contract with further fields: name → message, and these fields."""
 
 DESCRIBED: dict[tuple[str, str], Described] = dict(
     (
@@ -84,14 +101,15 @@ DESCRIBED: dict[tuple[str, str], Described] = dict(
         _get(
             "/house/work",
             Described(
-                "Who executes runs (messages `Agent` with `isAlive`; null: the trainer does not "
-                "say), the runs that are executed, those that wait (messages `Run` with `waits`: "
-                "why), and how many ended in each hour of a day.",
+                "Who executes runs (null: the trainer does not say), the runs that are executed, "
+                "those that wait (`waits`: why nobody executes it; empty: it has to wait for its "
+                "turn), and how many ended in each hour of a day, the present one last "
+                "(`isPartial`: of some runs alone).",
                 fields(
-                    agents=or_null(list_of(OBJECT)),
+                    agents=or_null(list_of(reference("ListedAgent"))),
                     running=list_of(reference("Run")),
-                    waiting=list_of(OBJECT),
-                    ended=fields(hours=list_of(OBJECT), isPartial={"type": "boolean"}),
+                    waiting=list_of(reference("WaitingRun")),
+                    ended=fields(hours=list_of(_HOUR), isPartial={"type": "boolean"}),
                 ),
             ),
         ),
@@ -215,7 +233,7 @@ DESCRIBED: dict[tuple[str, str], Described] = dict(
             Described(
                 "Changes runs. Refused unless the page was started with `--allow-actions`; each "
                 "run has a result, `run` or `error`.",
-                fields(results=list_of(OBJECT)),
+                fields(results=list_of(_RESULT)),
                 body={
                     "type": "object",
                     "properties": {
