@@ -273,7 +273,15 @@ class Alternation:
         )
         at.step += 1
         at.ledger.charge_step(oracle.forward_rows)
-        self._capture.add(at.step, rate, taken.loss, taken.norm, at.parameters)
+        self._capture.add(
+            at.step,
+            rate,
+            taken.loss,
+            taken.norm,
+            at.parameters,
+            forward_rows=at.ledger.usage.forward_rows,
+            train_time=self._train_time(at),
+        )
         if at.step in self._keep:
             at.kept[at.step] = at.parameters.clone()
 

@@ -13,6 +13,7 @@ import math
 import time
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass, field
+from datetime import timedelta
 from typing import Any
 
 import torch
@@ -53,6 +54,8 @@ class _Ring:
     stage_ids: tuple[int, ...] = ()
     steps: list[int] = field(default_factory=list)
     rates: list[float] = field(default_factory=list)
+    forward_rows: int = 0
+    train_time: timedelta | None = None
     copied: Any = None
     began: float = 0.0
 
@@ -117,9 +120,18 @@ class TrajectoryCapture:
         self._stage, self._stage_ids = stage, start_ids
 
     def add(
-        self, step: int, learning_rate: float, loss: Tensor, norm: Tensor, parameters: Tensor
+        self,
+        step: int,
+        learning_rate: float,
+        loss: Tensor,
+        norm: Tensor,
+        parameters: Tensor,
+        *,
+        forward_rows: int = 0,
+        train_time: timedelta | None = None,
     ) -> None:
-        """Captures the parameters [*shape] after a step, if the spec selects that step."""
+        """Captures the parameters [*shape] after a step, if the spec selects that step; the run has
+        cost so many forward rows and so much time until then."""
         if not self._on or step % self._spec.every:
             return
         ring = self._rings[self._current]
@@ -132,6 +144,7 @@ class TrajectoryCapture:
             ring.scalars[row, 1].copy_(norm)
         ring.steps.append(step)
         ring.rates.append(learning_rate)
+        ring.forward_rows, ring.train_time = forward_rows, train_time
         if row + 1 == self.capacity or self._clock() - ring.began >= SEGMENT_SECONDS:
             self._turn()
 
@@ -188,6 +201,8 @@ class TrajectoryCapture:
                 ring.steps[count - 1],
                 snapshots,
                 raw if self._with_parameters else None,
+                ring.forward_rows,
+                ring.train_time,
             )
         )
         wanted = self._with_parameters or (self._are_recordable and self._mentor.wants.parameters)

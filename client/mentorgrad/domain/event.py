@@ -7,7 +7,7 @@ from __future__ import annotations
 
 from collections.abc import Mapping
 from dataclasses import dataclass, field
-from datetime import datetime
+from datetime import datetime, timedelta
 from enum import StrEnum
 from typing import Any
 
@@ -83,6 +83,11 @@ class Segment:
     parameters: np.ndarray | None = None
     """Raw parameters, float32 [snapshots, *shape]; stored separately and present only in the FULL
     view."""
+    forward_rows: int = 0
+    """Forward rows of the run up to the last of these steps; 0 if they are not counted."""
+    train_time: timedelta | None = None
+    """Time of training up to the last of these steps, as `Usage.train_time` counts it; None if it
+    is not measured."""
 
 
 @dataclass(frozen=True)

@@ -22,6 +22,7 @@ _runtime_version.ValidateProtobufRuntimeVersion(
 _sym_db = _symbol_database.Default()
 
 
+from google.protobuf import duration_pb2 as google_dot_protobuf_dot_duration__pb2
 from google.protobuf import struct_pb2 as google_dot_protobuf_dot_struct__pb2
 from google.protobuf import timestamp_pb2 as google_dot_protobuf_dot_timestamp__pb2
 from mentorgrad.v1 import advice_pb2 as mentorgrad_dot_v1_dot_advice__pb2
@@ -29,7 +30,7 @@ from mentorgrad.v1 import run_pb2 as mentorgrad_dot_v1_dot_run__pb2
 from mentorgrad.v1 import tensor_pb2 as mentorgrad_dot_v1_dot_tensor__pb2
 
 
-DESCRIPTOR = _descriptor_pool.Default().AddSerializedFile(b'\n\x19mentorgrad/v1/event.proto\x12\rmentorgrad.v1\x1a\x1cgoogle/protobuf/struct.proto\x1a\x1fgoogle/protobuf/timestamp.proto\x1a\x1amentorgrad/v1/advice.proto\x1a\x17mentorgrad/v1/run.proto\x1a\x1amentorgrad/v1/tensor.proto\"\x89\x02\n\x07\x43reated\x12$\n\x04spec\x18\x01 \x01(\x0b\x32\x16.mentorgrad.v1.RunSpec\x12\x12\n\nrequest_id\x18\x02 \x01(\t\x12\x36\n\x08versions\x18\x03 \x03(\x0b\x32$.mentorgrad.v1.Created.VersionsEntry\x12\x13\n\x0btask_digest\x18\x04 \x01(\t\x12\x14\n\x0ctrace_parent\x18\x05 \x01(\t\x12\x30\n\nannotation\x18\x06 \x01(\x0b\x32\x1c.mentorgrad.v1.RunAnnotation\x1a/\n\rVersionsEntry\x12\x0b\n\x03key\x18\x01 \x01(\t\x12\r\n\x05value\x18\x02 \x01(\t:\x02\x38\x01\"F\n\x0cStateChanged\x12&\n\x05state\x18\x01 \x01(\x0e\x32\x17.mentorgrad.v1.RunState\x12\x0e\n\x06reason\x18\x02 \x01(\t\"^\n\x0cStageStarted\x12\r\n\x05stage\x18\x01 \x01(\x03\x12\x0c\n\x04step\x18\x02 \x01(\x03\x12\x0c\n\x04text\x18\x03 \x01(\t\x12\x0e\n\x06\x64\x65vice\x18\x04 \x01(\t\x12\x13\n\x0btuned_model\x18\x05 \x01(\t\"\x95\x01\n\x07Segment\x12\r\n\x05stage\x18\x01 \x01(\x03\x12\x12\n\nstep_start\x18\x02 \x01(\x03\x12\x10\n\x08step_end\x18\x03 \x01(\x03\x12*\n\tsnapshots\x18\x04 \x03(\x0b\x32\x17.mentorgrad.v1.Snapshot\x12)\n\nparameters\x18\x05 \x01(\x0b\x32\x15.mentorgrad.v1.Tensor\"t\n\x10\x43\x61ndidatesScored\x12\r\n\x05stage\x18\x01 \x01(\x03\x12,\n\ncandidates\x18\x02 \x03(\x0b\x32\x18.mentorgrad.v1.Candidate\x12#\n\x05usage\x18\x03 \x01(\x0b\x32\x14.mentorgrad.v1.Usage\"\x96\x01\n\x11ProposalsReceived\x12\r\n\x05stage\x18\x01 \x01(\x03\x12%\n\x06\x61nswer\x18\x02 \x01(\x0b\x32\x15.mentorgrad.v1.Answer\x12\x13\n\x0bis_fallback\x18\x03 \x01(\x08\x12#\n\x05usage\x18\x04 \x01(\x0b\x32\x14.mentorgrad.v1.Usage\x12\x11\n\tlag_steps\x18\x05 \x01(\x03\"[\n\x06\x42ranch\x12\x14\n\x0c\x63\x61ndidate_id\x18\x01 \x01(\t\x12\x13\n\x0bloss_before\x18\x02 \x01(\x01\x12\x17\n\nloss_after\x18\x03 \x01(\x01H\x00\x88\x01\x01\x42\r\n\x0b_loss_after\"\xbd\x02\n\x0eRestartDecided\x12\r\n\x05stage\x18\x01 \x01(\x03\x12%\n\x06policy\x18\x02 \x01(\x0e\x32\x15.mentorgrad.v1.Policy\x12\x11\n\trestarted\x18\x03 \x01(\x08\x12\x11\n\tchosen_id\x18\x04 \x01(\t\x12\x14\n\x0cincumbent_id\x18\x05 \x01(\t\x12\'\n\x08\x62ranches\x18\x06 \x03(\x0b\x32\x15.mentorgrad.v1.Branch\x12\x30\n\x08outcomes\x18\x07 \x03(\x0b\x32\x1e.mentorgrad.v1.ProposalOutcome\x12\x0e\n\x06reason\x18\x08 \x01(\t\x12#\n\x05usage\x18\t \x01(\x0b\x32\x14.mentorgrad.v1.Usage\x12)\n\x08settings\x18\n \x01(\x0b\x32\x17.google.protobuf.Struct\"U\n\x0f\x43heckpointSaved\x12\x0c\n\x04step\x18\x01 \x01(\x03\x12\x10\n\x08\x61rtifact\x18\x02 \x01(\t\x12\x12\n\nsize_bytes\x18\x03 \x01(\x03\x12\x0e\n\x06sha256\x18\x04 \x01(\t\"O\n\x0bStepDivided\x12\r\n\x05stage\x18\x01 \x01(\x03\x12\x0c\n\x04step\x18\x02 \x01(\x03\x12\r\n\x05parts\x18\x03 \x01(\x03\x12\x14\n\x0crows_at_once\x18\x04 \x01(\x03\",\n\nMentorLost\x12\x0e\n\x06mentor\x18\x01 \x01(\t\x12\x0e\n\x06reason\x18\x02 \x01(\t\"\x1c\n\nMentorBack\x12\x0e\n\x06mentor\x18\x01 \x01(\t\"1\n\x07Resumed\x12\x16\n\x0e\x63heckpoint_seq\x18\x01 \x01(\x03\x12\x0e\n\x06reason\x18\x02 \x01(\t\"\x9c\x01\n\x08\x46inished\x12&\n\x05state\x18\x01 \x01(\x0e\x32\x17.mentorgrad.v1.RunState\x12(\n\x06result\x18\x02 \x01(\x0b\x32\x18.mentorgrad.v1.RunResult\x12\r\n\x05\x65rror\x18\x03 \x01(\t\x12/\n\x0clabel_scores\x18\x04 \x03(\x0b\x32\x19.mentorgrad.v1.LabelScore\"\x93\x06\n\x08RunEvent\x12\x0e\n\x06run_id\x18\x01 \x01(\t\x12\x0b\n\x03seq\x18\x02 \x01(\x03\x12\x0f\n\x07\x61ttempt\x18\x03 \x01(\x03\x12(\n\x04time\x18\x04 \x01(\x0b\x32\x1a.google.protobuf.Timestamp\x12)\n\x07\x63reated\x18\n \x01(\x0b\x32\x16.mentorgrad.v1.CreatedH\x00\x12\x34\n\rstate_changed\x18\x0b \x01(\x0b\x32\x1b.mentorgrad.v1.StateChangedH\x00\x12\x34\n\rstage_started\x18\x0c \x01(\x0b\x32\x1b.mentorgrad.v1.StageStartedH\x00\x12)\n\x07segment\x18\r \x01(\x0b\x32\x16.mentorgrad.v1.SegmentH\x00\x12<\n\x11\x63\x61ndidates_scored\x18\x0e \x01(\x0b\x32\x1f.mentorgrad.v1.CandidatesScoredH\x00\x12>\n\x12proposals_received\x18\x0f \x01(\x0b\x32 .mentorgrad.v1.ProposalsReceivedH\x00\x12\x38\n\x0frestart_decided\x18\x10 \x01(\x0b\x32\x1d.mentorgrad.v1.RestartDecidedH\x00\x12:\n\x10\x63heckpoint_saved\x18\x11 \x01(\x0b\x32\x1e.mentorgrad.v1.CheckpointSavedH\x00\x12\x30\n\x0bmentor_lost\x18\x12 \x01(\x0b\x32\x19.mentorgrad.v1.MentorLostH\x00\x12\x30\n\x0bmentor_back\x18\x13 \x01(\x0b\x32\x19.mentorgrad.v1.MentorBackH\x00\x12)\n\x07resumed\x18\x14 \x01(\x0b\x32\x16.mentorgrad.v1.ResumedH\x00\x12+\n\x08\x66inished\x18\x15 \x01(\x0b\x32\x17.mentorgrad.v1.FinishedH\x00\x12\x32\n\x0cstep_divided\x18\x16 \x01(\x0b\x32\x1a.mentorgrad.v1.StepDividedH\x00\x42\t\n\x07payload*\x9f\x03\n\tEventKind\x12\x1a\n\x16\x45VENT_KIND_UNSPECIFIED\x10\x00\x12\x16\n\x12\x45VENT_KIND_CREATED\x10\x01\x12\x1c\n\x18\x45VENT_KIND_STATE_CHANGED\x10\x02\x12\x1c\n\x18\x45VENT_KIND_STAGE_STARTED\x10\x03\x12\x16\n\x12\x45VENT_KIND_SEGMENT\x10\x04\x12 \n\x1c\x45VENT_KIND_CANDIDATES_SCORED\x10\x05\x12!\n\x1d\x45VENT_KIND_PROPOSALS_RECEIVED\x10\x06\x12\x1e\n\x1a\x45VENT_KIND_RESTART_DECIDED\x10\x07\x12\x1f\n\x1b\x45VENT_KIND_CHECKPOINT_SAVED\x10\x08\x12\x1a\n\x16\x45VENT_KIND_MENTOR_LOST\x10\t\x12\x1a\n\x16\x45VENT_KIND_MENTOR_BACK\x10\n\x12\x16\n\x12\x45VENT_KIND_RESUMED\x10\x0b\x12\x17\n\x13\x45VENT_KIND_FINISHED\x10\x0c\x12\x1b\n\x17\x45VENT_KIND_STEP_DIVIDED\x10\rb\x06proto3')
+DESCRIPTOR = _descriptor_pool.Default().AddSerializedFile(b'\n\x19mentorgrad/v1/event.proto\x12\rmentorgrad.v1\x1a\x1egoogle/protobuf/duration.proto\x1a\x1cgoogle/protobuf/struct.proto\x1a\x1fgoogle/protobuf/timestamp.proto\x1a\x1amentorgrad/v1/advice.proto\x1a\x17mentorgrad/v1/run.proto\x1a\x1amentorgrad/v1/tensor.proto\"\x89\x02\n\x07\x43reated\x12$\n\x04spec\x18\x01 \x01(\x0b\x32\x16.mentorgrad.v1.RunSpec\x12\x12\n\nrequest_id\x18\x02 \x01(\t\x12\x36\n\x08versions\x18\x03 \x03(\x0b\x32$.mentorgrad.v1.Created.VersionsEntry\x12\x13\n\x0btask_digest\x18\x04 \x01(\t\x12\x14\n\x0ctrace_parent\x18\x05 \x01(\t\x12\x30\n\nannotation\x18\x06 \x01(\x0b\x32\x1c.mentorgrad.v1.RunAnnotation\x1a/\n\rVersionsEntry\x12\x0b\n\x03key\x18\x01 \x01(\t\x12\r\n\x05value\x18\x02 \x01(\t:\x02\x38\x01\"F\n\x0cStateChanged\x12&\n\x05state\x18\x01 \x01(\x0e\x32\x17.mentorgrad.v1.RunState\x12\x0e\n\x06reason\x18\x02 \x01(\t\"^\n\x0cStageStarted\x12\r\n\x05stage\x18\x01 \x01(\x03\x12\x0c\n\x04step\x18\x02 \x01(\x03\x12\x0c\n\x04text\x18\x03 \x01(\t\x12\x0e\n\x06\x64\x65vice\x18\x04 \x01(\t\x12\x13\n\x0btuned_model\x18\x05 \x01(\t\"\xda\x01\n\x07Segment\x12\r\n\x05stage\x18\x01 \x01(\x03\x12\x12\n\nstep_start\x18\x02 \x01(\x03\x12\x10\n\x08step_end\x18\x03 \x01(\x03\x12*\n\tsnapshots\x18\x04 \x03(\x0b\x32\x17.mentorgrad.v1.Snapshot\x12)\n\nparameters\x18\x05 \x01(\x0b\x32\x15.mentorgrad.v1.Tensor\x12\x14\n\x0c\x66orward_rows\x18\x06 \x01(\x03\x12-\n\ntrain_time\x18\x07 \x01(\x0b\x32\x19.google.protobuf.Duration\"t\n\x10\x43\x61ndidatesScored\x12\r\n\x05stage\x18\x01 \x01(\x03\x12,\n\ncandidates\x18\x02 \x03(\x0b\x32\x18.mentorgrad.v1.Candidate\x12#\n\x05usage\x18\x03 \x01(\x0b\x32\x14.mentorgrad.v1.Usage\"\x96\x01\n\x11ProposalsReceived\x12\r\n\x05stage\x18\x01 \x01(\x03\x12%\n\x06\x61nswer\x18\x02 \x01(\x0b\x32\x15.mentorgrad.v1.Answer\x12\x13\n\x0bis_fallback\x18\x03 \x01(\x08\x12#\n\x05usage\x18\x04 \x01(\x0b\x32\x14.mentorgrad.v1.Usage\x12\x11\n\tlag_steps\x18\x05 \x01(\x03\"[\n\x06\x42ranch\x12\x14\n\x0c\x63\x61ndidate_id\x18\x01 \x01(\t\x12\x13\n\x0bloss_before\x18\x02 \x01(\x01\x12\x17\n\nloss_after\x18\x03 \x01(\x01H\x00\x88\x01\x01\x42\r\n\x0b_loss_after\"\xbd\x02\n\x0eRestartDecided\x12\r\n\x05stage\x18\x01 \x01(\x03\x12%\n\x06policy\x18\x02 \x01(\x0e\x32\x15.mentorgrad.v1.Policy\x12\x11\n\trestarted\x18\x03 \x01(\x08\x12\x11\n\tchosen_id\x18\x04 \x01(\t\x12\x14\n\x0cincumbent_id\x18\x05 \x01(\t\x12\'\n\x08\x62ranches\x18\x06 \x03(\x0b\x32\x15.mentorgrad.v1.Branch\x12\x30\n\x08outcomes\x18\x07 \x03(\x0b\x32\x1e.mentorgrad.v1.ProposalOutcome\x12\x0e\n\x06reason\x18\x08 \x01(\t\x12#\n\x05usage\x18\t \x01(\x0b\x32\x14.mentorgrad.v1.Usage\x12)\n\x08settings\x18\n \x01(\x0b\x32\x17.google.protobuf.Struct\"U\n\x0f\x43heckpointSaved\x12\x0c\n\x04step\x18\x01 \x01(\x03\x12\x10\n\x08\x61rtifact\x18\x02 \x01(\t\x12\x12\n\nsize_bytes\x18\x03 \x01(\x03\x12\x0e\n\x06sha256\x18\x04 \x01(\t\"O\n\x0bStepDivided\x12\r\n\x05stage\x18\x01 \x01(\x03\x12\x0c\n\x04step\x18\x02 \x01(\x03\x12\r\n\x05parts\x18\x03 \x01(\x03\x12\x14\n\x0crows_at_once\x18\x04 \x01(\x03\",\n\nMentorLost\x12\x0e\n\x06mentor\x18\x01 \x01(\t\x12\x0e\n\x06reason\x18\x02 \x01(\t\"\x1c\n\nMentorBack\x12\x0e\n\x06mentor\x18\x01 \x01(\t\"1\n\x07Resumed\x12\x16\n\x0e\x63heckpoint_seq\x18\x01 \x01(\x03\x12\x0e\n\x06reason\x18\x02 \x01(\t\"\x9c\x01\n\x08\x46inished\x12&\n\x05state\x18\x01 \x01(\x0e\x32\x17.mentorgrad.v1.RunState\x12(\n\x06result\x18\x02 \x01(\x0b\x32\x18.mentorgrad.v1.RunResult\x12\r\n\x05\x65rror\x18\x03 \x01(\t\x12/\n\x0clabel_scores\x18\x04 \x03(\x0b\x32\x19.mentorgrad.v1.LabelScore\"\x93\x06\n\x08RunEvent\x12\x0e\n\x06run_id\x18\x01 \x01(\t\x12\x0b\n\x03seq\x18\x02 \x01(\x03\x12\x0f\n\x07\x61ttempt\x18\x03 \x01(\x03\x12(\n\x04time\x18\x04 \x01(\x0b\x32\x1a.google.protobuf.Timestamp\x12)\n\x07\x63reated\x18\n \x01(\x0b\x32\x16.mentorgrad.v1.CreatedH\x00\x12\x34\n\rstate_changed\x18\x0b \x01(\x0b\x32\x1b.mentorgrad.v1.StateChangedH\x00\x12\x34\n\rstage_started\x18\x0c \x01(\x0b\x32\x1b.mentorgrad.v1.StageStartedH\x00\x12)\n\x07segment\x18\r \x01(\x0b\x32\x16.mentorgrad.v1.SegmentH\x00\x12<\n\x11\x63\x61ndidates_scored\x18\x0e \x01(\x0b\x32\x1f.mentorgrad.v1.CandidatesScoredH\x00\x12>\n\x12proposals_received\x18\x0f \x01(\x0b\x32 .mentorgrad.v1.ProposalsReceivedH\x00\x12\x38\n\x0frestart_decided\x18\x10 \x01(\x0b\x32\x1d.mentorgrad.v1.RestartDecidedH\x00\x12:\n\x10\x63heckpoint_saved\x18\x11 \x01(\x0b\x32\x1e.mentorgrad.v1.CheckpointSavedH\x00\x12\x30\n\x0bmentor_lost\x18\x12 \x01(\x0b\x32\x19.mentorgrad.v1.MentorLostH\x00\x12\x30\n\x0bmentor_back\x18\x13 \x01(\x0b\x32\x19.mentorgrad.v1.MentorBackH\x00\x12)\n\x07resumed\x18\x14 \x01(\x0b\x32\x16.mentorgrad.v1.ResumedH\x00\x12+\n\x08\x66inished\x18\x15 \x01(\x0b\x32\x17.mentorgrad.v1.FinishedH\x00\x12\x32\n\x0cstep_divided\x18\x16 \x01(\x0b\x32\x1a.mentorgrad.v1.StepDividedH\x00\x42\t\n\x07payload*\x9f\x03\n\tEventKind\x12\x1a\n\x16\x45VENT_KIND_UNSPECIFIED\x10\x00\x12\x16\n\x12\x45VENT_KIND_CREATED\x10\x01\x12\x1c\n\x18\x45VENT_KIND_STATE_CHANGED\x10\x02\x12\x1c\n\x18\x45VENT_KIND_STAGE_STARTED\x10\x03\x12\x16\n\x12\x45VENT_KIND_SEGMENT\x10\x04\x12 \n\x1c\x45VENT_KIND_CANDIDATES_SCORED\x10\x05\x12!\n\x1d\x45VENT_KIND_PROPOSALS_RECEIVED\x10\x06\x12\x1e\n\x1a\x45VENT_KIND_RESTART_DECIDED\x10\x07\x12\x1f\n\x1b\x45VENT_KIND_CHECKPOINT_SAVED\x10\x08\x12\x1a\n\x16\x45VENT_KIND_MENTOR_LOST\x10\t\x12\x1a\n\x16\x45VENT_KIND_MENTOR_BACK\x10\n\x12\x16\n\x12\x45VENT_KIND_RESUMED\x10\x0b\x12\x17\n\x13\x45VENT_KIND_FINISHED\x10\x0c\x12\x1b\n\x17\x45VENT_KIND_STEP_DIVIDED\x10\rb\x06proto3')
 
 _globals = globals()
 _builder.BuildMessageAndEnumDescriptors(DESCRIPTOR, _globals)
@@ -38,38 +39,38 @@ if not _descriptor._USE_C_DESCRIPTORS:
   DESCRIPTOR._loaded_options = None
   _globals['_CREATED_VERSIONSENTRY']._loaded_options = None
   _globals['_CREATED_VERSIONSENTRY']._serialized_options = b'8\001'
-  _globals['_EVENTKIND']._serialized_start=2705
-  _globals['_EVENTKIND']._serialized_end=3120
-  _globals['_CREATED']._serialized_start=189
-  _globals['_CREATED']._serialized_end=454
-  _globals['_CREATED_VERSIONSENTRY']._serialized_start=407
-  _globals['_CREATED_VERSIONSENTRY']._serialized_end=454
-  _globals['_STATECHANGED']._serialized_start=456
-  _globals['_STATECHANGED']._serialized_end=526
-  _globals['_STAGESTARTED']._serialized_start=528
-  _globals['_STAGESTARTED']._serialized_end=622
-  _globals['_SEGMENT']._serialized_start=625
-  _globals['_SEGMENT']._serialized_end=774
-  _globals['_CANDIDATESSCORED']._serialized_start=776
-  _globals['_CANDIDATESSCORED']._serialized_end=892
-  _globals['_PROPOSALSRECEIVED']._serialized_start=895
-  _globals['_PROPOSALSRECEIVED']._serialized_end=1045
-  _globals['_BRANCH']._serialized_start=1047
-  _globals['_BRANCH']._serialized_end=1138
-  _globals['_RESTARTDECIDED']._serialized_start=1141
-  _globals['_RESTARTDECIDED']._serialized_end=1458
-  _globals['_CHECKPOINTSAVED']._serialized_start=1460
-  _globals['_CHECKPOINTSAVED']._serialized_end=1545
-  _globals['_STEPDIVIDED']._serialized_start=1547
-  _globals['_STEPDIVIDED']._serialized_end=1626
-  _globals['_MENTORLOST']._serialized_start=1628
-  _globals['_MENTORLOST']._serialized_end=1672
-  _globals['_MENTORBACK']._serialized_start=1674
-  _globals['_MENTORBACK']._serialized_end=1702
-  _globals['_RESUMED']._serialized_start=1704
-  _globals['_RESUMED']._serialized_end=1753
-  _globals['_FINISHED']._serialized_start=1756
-  _globals['_FINISHED']._serialized_end=1912
-  _globals['_RUNEVENT']._serialized_start=1915
-  _globals['_RUNEVENT']._serialized_end=2702
+  _globals['_EVENTKIND']._serialized_start=2806
+  _globals['_EVENTKIND']._serialized_end=3221
+  _globals['_CREATED']._serialized_start=221
+  _globals['_CREATED']._serialized_end=486
+  _globals['_CREATED_VERSIONSENTRY']._serialized_start=439
+  _globals['_CREATED_VERSIONSENTRY']._serialized_end=486
+  _globals['_STATECHANGED']._serialized_start=488
+  _globals['_STATECHANGED']._serialized_end=558
+  _globals['_STAGESTARTED']._serialized_start=560
+  _globals['_STAGESTARTED']._serialized_end=654
+  _globals['_SEGMENT']._serialized_start=657
+  _globals['_SEGMENT']._serialized_end=875
+  _globals['_CANDIDATESSCORED']._serialized_start=877
+  _globals['_CANDIDATESSCORED']._serialized_end=993
+  _globals['_PROPOSALSRECEIVED']._serialized_start=996
+  _globals['_PROPOSALSRECEIVED']._serialized_end=1146
+  _globals['_BRANCH']._serialized_start=1148
+  _globals['_BRANCH']._serialized_end=1239
+  _globals['_RESTARTDECIDED']._serialized_start=1242
+  _globals['_RESTARTDECIDED']._serialized_end=1559
+  _globals['_CHECKPOINTSAVED']._serialized_start=1561
+  _globals['_CHECKPOINTSAVED']._serialized_end=1646
+  _globals['_STEPDIVIDED']._serialized_start=1648
+  _globals['_STEPDIVIDED']._serialized_end=1727
+  _globals['_MENTORLOST']._serialized_start=1729
+  _globals['_MENTORLOST']._serialized_end=1773
+  _globals['_MENTORBACK']._serialized_start=1775
+  _globals['_MENTORBACK']._serialized_end=1803
+  _globals['_RESUMED']._serialized_start=1805
+  _globals['_RESUMED']._serialized_end=1854
+  _globals['_FINISHED']._serialized_start=1857
+  _globals['_FINISHED']._serialized_end=2013
+  _globals['_RUNEVENT']._serialized_start=2016
+  _globals['_RUNEVENT']._serialized_end=2803
 # @@protoc_insertion_point(module_scope)

@@ -1,3 +1,4 @@
+from google.protobuf import duration_pb2 as _duration_pb2
 from google.protobuf import struct_pb2 as _struct_pb2
 from google.protobuf import timestamp_pb2 as _timestamp_pb2
 from mentorgrad.v1 import advice_pb2 as _advice_pb2
@@ -88,18 +89,22 @@ class StageStarted(_message.Message):
     def __init__(self, stage: _Optional[int] = ..., step: _Optional[int] = ..., text: _Optional[str] = ..., device: _Optional[str] = ..., tuned_model: _Optional[str] = ...) -> None: ...
 
 class Segment(_message.Message):
-    __slots__ = ("stage", "step_start", "step_end", "snapshots", "parameters")
+    __slots__ = ("stage", "step_start", "step_end", "snapshots", "parameters", "forward_rows", "train_time")
     STAGE_FIELD_NUMBER: _ClassVar[int]
     STEP_START_FIELD_NUMBER: _ClassVar[int]
     STEP_END_FIELD_NUMBER: _ClassVar[int]
     SNAPSHOTS_FIELD_NUMBER: _ClassVar[int]
     PARAMETERS_FIELD_NUMBER: _ClassVar[int]
+    FORWARD_ROWS_FIELD_NUMBER: _ClassVar[int]
+    TRAIN_TIME_FIELD_NUMBER: _ClassVar[int]
     stage: int
     step_start: int
     step_end: int
     snapshots: _containers.RepeatedCompositeFieldContainer[_run_pb2.Snapshot]
     parameters: _tensor_pb2.Tensor
-    def __init__(self, stage: _Optional[int] = ..., step_start: _Optional[int] = ..., step_end: _Optional[int] = ..., snapshots: _Optional[_Iterable[_Union[_run_pb2.Snapshot, _Mapping]]] = ..., parameters: _Optional[_Union[_tensor_pb2.Tensor, _Mapping]] = ...) -> None: ...
+    forward_rows: int
+    train_time: _duration_pb2.Duration
+    def __init__(self, stage: _Optional[int] = ..., step_start: _Optional[int] = ..., step_end: _Optional[int] = ..., snapshots: _Optional[_Iterable[_Union[_run_pb2.Snapshot, _Mapping]]] = ..., parameters: _Optional[_Union[_tensor_pb2.Tensor, _Mapping]] = ..., forward_rows: _Optional[int] = ..., train_time: _Optional[_Union[_duration_pb2.Duration, _Mapping]] = ...) -> None: ...
 
 class CandidatesScored(_message.Message):
     __slots__ = ("stage", "candidates", "usage")

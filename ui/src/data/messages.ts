@@ -183,7 +183,14 @@ export interface Payloads {
   created: { spec?: Spec; versions?: { [name: string]: string } };
   stateChanged: { state?: string; reason?: string };
   stageStarted: { stage?: Int; step?: Int; text?: string; device?: string };
-  segment: { stage?: Int; stepStart?: Int; stepEnd?: Int; snapshots?: Snapshot[] };
+  segment: {
+    stage?: Int;
+    stepStart?: Int;
+    stepEnd?: Int;
+    snapshots?: Snapshot[];
+    forwardRows?: Int;
+    trainTime?: string;
+  };
   candidatesScored: { stage?: Int; candidates?: Candidate[]; usage?: Usage };
   proposalsReceived: {
     stage?: Int;

@@ -1,7 +1,7 @@
 /** A run as the page shows it: a fold of its events, like `mentorgrad.domain.fold`. */
 
-import type { LabelScore, Payloads, Point, Result, RunEvent, Spec, Usage } from "./messages";
-import { int, real } from "./numbers";
+import type { Int, LabelScore, Payloads, Point, Result, RunEvent, Spec, Usage } from "./messages";
+import { int, real, seconds } from "./numbers";
 import type {
   Attempt,
   Decided,
@@ -11,6 +11,7 @@ import type {
   Points,
   Question,
   ScoredCandidate,
+  Spent,
   StageMark,
 } from "./run_parts";
 import { isFinal, state } from "./words";
@@ -59,6 +60,8 @@ export class RunLog {
   decisions: Decided[] = [];
   attempts: Attempt[] = [];
   entries: Entry[] = [];
+  /** In order of step; where more was spent at the same step, there are several. */
+  spent: Spent[] = [];
   /** Whether the points are not those of every step. */
   isThinned = false;
   /** Words of the latest snapshot. */
@@ -175,6 +178,7 @@ export class RunLog {
     this.questions = this.questions.filter(isKept);
     this.decisions = this.decisions.filter(isKept);
     this.usages = this.usages.filter(isKept);
+    this.spent = this.spent.filter(isKept);
     for (const entry of this.entries) {
       if (!isKept(entry) && !HISTORY.has(entry.kind)) entry.isSuperseded = true;
     }
@@ -185,7 +189,10 @@ export class RunLog {
   private addFigures(origin: Origin, event: RunEvent): void {
     const { stageStarted, segment, candidatesScored, proposalsReceived, restartDecided } = event;
     if (stageStarted !== undefined) this.addStage(origin, stageStarted);
-    if (segment !== undefined) this.addSegment(segment);
+    if (segment !== undefined) {
+      this.addSegment(segment);
+      this.addSpent(origin, int(segment.stepEnd), segment.forwardRows, segment.trainTime);
+    }
     for (const candidate of candidatesScored?.candidates ?? []) {
       this.candidates.push({
         ...origin,
@@ -211,7 +218,18 @@ export class RunLog {
       this.decisions.push({ ...origin, stage, decision: restartDecided });
     }
     const usage = (candidatesScored ?? proposalsReceived ?? restartDecided)?.usage;
-    if (usage !== undefined) this.usages.push({ ...origin, usage });
+    if (usage !== undefined) {
+      this.usages.push({ ...origin, usage });
+      const steps = candidatesScored?.candidates?.map((candidate) => int(candidate.step)) ?? [];
+      const step = Math.max(this.spent.at(-1)?.step ?? 0, ...steps);
+      this.addSpent(origin, step, usage.forwardRows, usage.trainTime);
+    }
+  }
+
+  private addSpent(origin: Origin, step: number, rows: Int | undefined, time?: string): void {
+    const before = this.spent.at(-1);
+    if (time === undefined || step < (before?.step ?? 0)) return; // of an earlier version
+    this.spent.push({ ...origin, step, forwardRows: int(rows), seconds: seconds(time) });
   }
 
   private addStage(origin: Origin, started: Payloads["stageStarted"]): void {

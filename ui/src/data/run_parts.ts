@@ -61,6 +61,13 @@ export interface Entry extends Origin {
   isSuperseded: boolean;
 }
 
+/** What the run had cost after a step. */
+export interface Spent extends Origin {
+  step: number;
+  forwardRows: number;
+  seconds: number;
+}
+
 /** The effective points of the trajectory, as columns. */
 export interface Points {
   step: number[];

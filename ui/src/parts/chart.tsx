@@ -3,9 +3,10 @@
 import type { ComponentChildren } from "preact";
 import { useEffect, useRef, useState } from "preact/hooks";
 import uPlot from "uplot";
+import { AXES } from "../data/along";
 import { thinned, type Column } from "../data/curves";
 import { count, DASH, figure } from "../data/numbers";
-import { type ChartData, type Line, options } from "./chart_options";
+import { type ChartData, type Line, options, placeOf } from "./chart_options";
 import { Frame, type Key } from "./frame";
 import { useScheme } from "./scheme";
 import { Table } from "./table";
@@ -38,7 +39,7 @@ export function Chart({ label, data, keys, controls, note, height = 280 }: Chart
       <Canvas label={label} data={data} height={height} onCursor={setIndex} />
       <div class="chart-axis below">
         <span>{note || "drag to zoom in; a double click, or Escape, shows all"}</span>
-        <span>steps of the trajectory</span>
+        <span>{data.along?.name ?? AXES.steps}</span>
       </div>
     </Frame>
   );
@@ -117,7 +118,7 @@ function Canvas({ label, data, height, onCursor }: CanvasProps) {
 }
 
 function columns(data: ChartData): uPlot.AlignedData {
-  return [data.steps, ...data.lines.map((line) => line.values)];
+  return [data.steps.map((step) => placeOf(data, step)), ...data.lines.map((line) => line.values)];
 }
 
 function moved(
@@ -147,6 +148,7 @@ function FiguresTable({ label, data }: { label: string; data: ChartData }) {
     const value = values[row];
     return value == null ? DASH : figure(value);
   };
+  const { along } = data;
   const rules = new Map(data.rules?.map((rule) => [rule.step, rule.name]));
   return (
     <>
@@ -156,6 +158,15 @@ function FiguresTable({ label, data }: { label: string; data: ChartData }) {
         id={(row) => row}
         columns={[
           { name: "step", cell: (row) => count(data.steps[row]!), isNumber: true },
+          ...(along === undefined
+            ? []
+            : [
+                {
+                  name: along.name,
+                  cell: (row: number) => count(Math.round(along.place(data.steps[row]!) * 10) / 10),
+                  isNumber: true,
+                },
+              ]),
           ...data.lines.map((line: Line) => ({
             name: line.name,
             cell: cell(line.values),

@@ -33,6 +33,8 @@ export interface Rule {
 
 export interface ChartData {
   steps: number[];
+  /** What the horizontal axis counts, and the place of a step on it; steps if it is left out. */
+  along?: { name: string; place: (step: number) => number };
   lines: readonly Line[];
   dots?: readonly Dots[];
   rules?: readonly Rule[];
@@ -41,8 +43,13 @@ export interface ChartData {
   isLog: boolean;
 }
 
+/** The place of a step on the horizontal axis. */
+export function placeOf(data: ChartData, step: number): number {
+  return data.along === undefined ? step : data.along.place(step);
+}
+
 /**
- * The range of the vertical axis: all that is drawn between two steps.
+ * The range of the vertical axis: all that is drawn between two places.
  *
  * @returns Lowest and highest value, with a margin; 0 to 1 if there is none.
  */
@@ -50,7 +57,8 @@ export function range(data: ChartData, from: number, to: number): [number, numbe
   let low = Infinity;
   let high = -Infinity;
   const see = (step: number, value: number | null) => {
-    if (value === null || !Number.isFinite(value) || step < from || step > to) return;
+    const place = placeOf(data, step);
+    if (value === null || !Number.isFinite(value) || place < from || place > to) return;
     if (data.isLog && value <= 0) return;
     low = Math.min(low, value);
     high = Math.max(high, value);
@@ -115,21 +123,21 @@ export function options(
       })),
     ],
     hooks: {
-      drawAxes: [(chart) => drawRules(chart, data().rules ?? [], ratio)],
-      draw: [(chart) => drawDots(chart, data().dots ?? [], ratio)],
+      drawAxes: [(chart) => drawRules(chart, data(), ratio)],
+      draw: [(chart) => drawDots(chart, data(), ratio)],
       setCursor: [(chart) => onCursor(chart.cursor.idx ?? undefined)],
     },
   };
 }
 
-function drawRules(chart: uPlot, rules: readonly Rule[], ratio: number): void {
+function drawRules(chart: uPlot, data: ChartData, ratio: number): void {
   const { ctx, bbox } = chart;
   ctx.save();
   ctx.font = `${10 * ratio}px system-ui, sans-serif`;
   const taken: [number, number][] = [];
   // Where names would lie on each other, those of strong rules win.
-  for (const rule of [...rules].sort((a, b) => Number(b.isStrong) - Number(a.isStrong))) {
-    const x = Math.round(chart.valToPos(rule.step, "x", true));
+  for (const rule of [...(data.rules ?? [])].sort((a, b) => Number(b.isStrong) - Number(a.isStrong))) {
+    const x = Math.round(chart.valToPos(placeOf(data, rule.step), "x", true));
     if (x < bbox.left || x > bbox.left + bbox.width) continue;
     ctx.strokeStyle = ctx.fillStyle = rule.colour;
     ctx.lineWidth = ratio * (rule.isStrong ? 1.25 : 1);
@@ -160,7 +168,7 @@ function drawName(
   ctx.fillText(name, from, bbox.top - 4 * ratio);
 }
 
-function drawDots(chart: uPlot, dots: readonly Dots[], ratio: number): void {
+function drawDots(chart: uPlot, data: ChartData, ratio: number): void {
   const { ctx, bbox } = chart;
   const room = 5 * ratio; // dots on the border are drawn whole
   ctx.save();
@@ -168,11 +176,11 @@ function drawDots(chart: uPlot, dots: readonly Dots[], ratio: number): void {
   ctx.rect(bbox.left - room, bbox.top - room, bbox.width + 2 * room, bbox.height + 2 * room);
   ctx.clip();
   ctx.lineWidth = 1.25 * ratio;
-  for (const { shape, colour: paint, points } of dots) {
+  for (const { shape, colour: paint, points } of data.dots ?? []) {
     ctx.strokeStyle = ctx.fillStyle = paint;
     for (const { step, value } of points) {
       if (!Number.isFinite(value)) continue;
-      const x = chart.valToPos(step, "x", true);
+      const x = chart.valToPos(placeOf(data, step), "x", true);
       const y = chart.valToPos(value, "y", true);
       drawShape(ctx, shape, x, y, ratio);
     }

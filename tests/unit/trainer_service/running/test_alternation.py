@@ -443,3 +443,13 @@ def test_every_text_is_scored_once_and_the_gap_can_be_told() -> None:
     scored = [c for c in candidates if not (c.candidate_id.endswith("/start") and c.stage)]
     races = sum(len(d.branches) for d in done.all(RestartDecided))
     assert done.run.usage.evaluations == len(scored) + races
+
+
+def test_segments_say_what_the_run_had_cost_by_then() -> None:
+    done = Done(SPEC)
+    costs = [(part.forward_rows, part.train_time) for part in done.all(Segment)]
+    times = [time for _, time in costs if time is not None]
+    assert len(times) == len(costs)
+    assert costs == sorted(costs)
+    assert 0 < costs[0][0] <= costs[-1][0] <= done.run.usage.forward_rows
+    assert times[-1] <= done.run.usage.train_time

@@ -1,6 +1,7 @@
 from __future__ import annotations
 
 import dataclasses
+from datetime import timedelta
 
 import numpy as np
 import pytest
@@ -67,7 +68,12 @@ class Rig:
         for step in range(first, last + 1):
             self.live += 1.0
             loss = torch.tensor(float(step), device=self.live.device)
-            self.capture.add(step, 0.1, loss, torch.tensor(2.0), self.live)
+            spent = timedelta(seconds=step)
+            self.capture.add(
+                *(step, 0.1, loss, torch.tensor(2.0), self.live),
+                forward_rows=10 * step,
+                train_time=spent,
+            )
 
 
 def test_snapshots_are_copies_in_order_with_words_and_scalars() -> None:
@@ -170,6 +176,8 @@ def test_a_new_stage_begins_a_new_segment() -> None:
     rig.steps(3, 3)
     rig.capture.flush()
     assert [(s.stage, s.step_end) for s in rig.segments] == [(0, 2), (1, 3)]
+    costs = [(s.forward_rows, s.train_time) for s in rig.segments]
+    assert costs == [(20, timedelta(seconds=2)), (30, timedelta(seconds=3))]
     assert rig.segments[1].snapshots[0].positions_changed == 2
 
 

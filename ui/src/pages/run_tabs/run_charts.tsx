@@ -1,6 +1,7 @@
 /** The charts of a run. */
 
 import { useMemo, useState } from "preact/hooks";
+import { AXES, axesOf, type Axis, placing } from "../../data/along";
 import {
   aligned,
   bestSoFar,
@@ -83,6 +84,9 @@ function ruleKeys(log: RunLog): Key[] {
 export function LossChart({ log }: { log: RunLog }) {
   const [smoothing, setSmoothing] = useState(0.8);
   const [isLog, setLog] = useState(false);
+  const [wanted, setAxis] = useState<Axis>("steps");
+  const axes = axesOf(log.spent);
+  const axis = axes.includes(wanted) ? wanted : "steps";
   const scheme = useScheme();
   const data = useMemo((): ChartData => {
     const train = trainCurve(log.points, smoothing);
@@ -93,6 +97,9 @@ export function LossChart({ log }: { log: RunLog }) {
     );
     return {
       steps,
+      ...(axis === "steps"
+        ? {}
+        : { along: { name: AXES[axis], place: placing(log.spent, axis) } }),
       title: isLog ? "loss, log scale" : "loss",
       isLog,
       rules: rules(log),
@@ -118,7 +125,7 @@ export function LossChart({ log }: { log: RunLog }) {
         },
       ],
     };
-  }, [log.lastSeq, smoothing, isLog, scheme]);
+  }, [log.lastSeq, smoothing, isLog, axis, scheme]);
   const keys: Key[] = [
     { name: "train", sort: "faint", colour: colour("--train") },
     { name: "train, smoothed", sort: "line", colour: colour("--train") },
@@ -128,6 +135,21 @@ export function LossChart({ log }: { log: RunLog }) {
   ];
   const controls = (
     <>
+      {axes.length > 1 && (
+        <label class="slider">
+          Over
+          <select
+            value={axis}
+            onChange={(event) => setAxis(event.currentTarget.value as Axis)}
+          >
+            {axes.map((name) => (
+              <option key={name} value={name}>
+                {AXES[name]}
+              </option>
+            ))}
+          </select>
+        </label>
+      )}
       <label class="slider">
         Smoothing
         <input
@@ -151,7 +173,7 @@ export function LossChart({ log }: { log: RunLog }) {
   );
   return (
     <Chart
-      label="Train loss and best selection loss over gradient steps"
+      label={`Train loss and best selection loss over ${AXES[axis]}`}
       data={data}
       keys={keys}
       controls={controls}

@@ -1,0 +1,49 @@
+/** What a chart's horizontal axis counts: steps, or what they cost. */
+
+import type { Spent } from "./run_parts";
+
+export const AXES = {
+  steps: "steps of the trajectory",
+  rows: "forward rows",
+  seconds: "seconds of training",
+} as const;
+
+export type Axis = keyof typeof AXES;
+
+/** The axes of which a run has recorded anything. */
+export function axesOf(spent: readonly Spent[]): Axis[] {
+  const last = spent.at(-1);
+  const found: Axis[] = ["steps"];
+  if (last !== undefined && last.forwardRows > 0) found.push("rows");
+  if (last !== undefined && last.seconds > 0) found.push("seconds");
+  return found;
+}
+
+/**
+ * The place of a step on an axis. What was spent between two records is shared evenly among the
+ * steps between them; a step after the last record stands there.
+ */
+export function placing(spent: readonly Spent[], axis: Axis): (step: number) => number {
+  if (axis === "steps") return (step) => step;
+  const value = (at: Spent) => (axis === "rows" ? at.forwardRows : at.seconds);
+  return (step) => {
+    const next = firstFrom(spent, step);
+    const before = spent[next - 1];
+    const [from, had] = before === undefined ? [0, 0] : [before.step, value(before)];
+    const after = spent[next];
+    if (after === undefined) return had;
+    const share = after.step > from ? (step - from) / (after.step - from) : 1;
+    return had + share * (value(after) - had);
+  };
+}
+
+/** The index of the first record of this step or a later one, by bisection. */
+function firstFrom(spent: readonly Spent[], step: number): number {
+  let [low, high] = [0, spent.length];
+  while (low < high) {
+    const middle = (low + high) >> 1;
+    if (spent[middle]!.step < step) low = middle + 1;
+    else high = middle;
+  }
+  return low;
+}
