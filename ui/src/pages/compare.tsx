@@ -13,6 +13,7 @@ import { KeyMark } from "../parts/frame";
 import { Link } from "../parts/router";
 import { type ColumnOf, Table } from "../parts/table";
 import { Curves, keyOf } from "./compare_curves";
+import { Parallel } from "./compare_parallel";
 
 const MOST = 20;
 
@@ -49,6 +50,9 @@ function Comparison({ runIds }: { runIds: readonly string[] }) {
       <Section title="Figures">
         <Figures runs={runs} runIds={runIds} />
       </Section>
+      {found.value && runIds.length > 1 && (
+        <Parallel runs={runs} differences={found.value.differences} />
+      )}
       {found.value && runIds.length > 1 && (
         <Section title="Differences of the specs">
           <Differences runs={runs} rows={found.value.differences} />

@@ -1,0 +1,37 @@
+"""Runs across parallel axes: what they were given, and what they reached."""
+
+from __future__ import annotations
+
+from dataclasses import replace
+
+import pytest
+
+from mentorgrad.domain.spec import Optimizer, RunSpec
+from run_store.temporary_store import TemporaryRunStore
+from tests.support.event_maker import EventMaker
+from tests.support.served_page import served_page
+from tests.support.served_runs import Worker, queue_run, served
+from tests.support.tabs import Tab
+
+pytestmark = [pytest.mark.slow, pytest.mark.asyncio(loop_scope="package")]
+
+
+async def test_runs_are_read_axis_by_axis(tab: Tab, store: TemporaryRunStore) -> None:
+    made = []
+    for name, rate, loss in (("one", 0.01, 0.5), ("other", 0.1, 0.25)):
+        spec = replace(RunSpec(name=name), optimizer=Optimizer(learning_rate=rate))
+        worker = Worker(store, queue_run(store, spec))
+        worker.write(EventMaker.scored(0, loss))
+        made.append(f"run={worker.run_id}")
+    async with served(store) as (_, trainer), served_page(trainer) as page:
+        await tab.load(f"{page}/compare?{'&'.join(made)}")
+        drawing = tab.page.locator(".drawing.parallel")
+        await drawing.focus()
+        await tab.sees(".parallel-read", "best loss · one 0.5000 · other 0.2500")
+        await drawing.press("ArrowLeft")
+        await tab.sees(".parallel-read", "optimizer.learning_rate · one 0.01 · other 0.1")
+        assert await drawing.locator(".parallel-run path").count() == 2
+        frame = tab.page.locator("figure", has=drawing)
+        await frame.get_by_role("button", name="Table").click()
+        row = tab.page.locator("[aria-label='Fields and results'] tbody tr").last
+        assert await row.locator("td").all_inner_texts() == ["other", "0.1", "0.2500"]
