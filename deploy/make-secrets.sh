@@ -28,7 +28,7 @@ publish() { # FILE FOLDER
 }
 
 # Each service has a key of its own: who gets hold of one cannot pass for another service.
-for service in trainer mentor predictor; do
+for service in trainer mentor predictor ui; do
   own=$folder/tls/$service
   mkdir -p "$own"
   chmod 755 "$folder/tls" "$own"
@@ -36,6 +36,7 @@ for service in trainer mentor predictor; do
     trainer) files='server.pem server.key client.pem client.key' hosts=all ;;
     mentor) files='server.pem server.key client.pem client.key' hosts= ;; # only the trainer calls it
     predictor) files='server.pem server.key' hosts=all ;;                 # it calls nobody
+    ui) files='server.pem server.key' hosts=all ;;                        # it has a token
   esac
   if [ "$hosts" ]; then
     mentorgrad certs dev "$folder/authority" --host "$service" "$@"

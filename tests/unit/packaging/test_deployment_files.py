@@ -227,9 +227,10 @@ def test_every_secret_that_compose_mounts_is_made(tmp_path: Path) -> None:
             f"certs dev {folder}/authority --host trainer --host gpu1.lan",
             f"certs dev {folder}/authority --host mentor",
             f"certs dev {folder}/authority --host predictor --host gpu1.lan",
+            f"certs dev {folder}/authority --host ui --host gpu1.lan",
         ]
         newest = (folder / "authority/server.pem").read_text()
-        assert (folder / "tls/predictor/server.pem").read_text() == newest
+        assert (folder / "tls/ui/server.pem").read_text() == newest
     whole = compose()
     files = {name: ROOT / secret["file"] for name, secret in whole["secrets"].items()}
     services = whole["services"].values()
@@ -240,10 +241,10 @@ def test_every_secret_that_compose_mounts_is_made(tmp_path: Path) -> None:
         made = folder / path.name
         assert made.stat().st_mode & 0o777 == 0o444, path.name
     assert folder.stat().st_mode & 0o777 == 0o700
-    assert {path.name for path in (folder / "tls").iterdir()} == {"ca.pem", *SERVICES}
+    assert {path.name for path in (folder / "tls").iterdir()} == {"ca.pem", *SERVICES, "ui"}
     assert (folder / "tls").stat().st_mode & 0o777 == 0o755
     keys = set()
-    for name in SERVICES:
+    for name in (*SERVICES, "ui"):
         own = folder / "tls" / name
         assert {path.name for path in own.iterdir()} == certificates(name)
         assert {path.stat().st_mode & 0o777 for path in own.iterdir()} == {0o444}
@@ -254,7 +255,7 @@ def test_every_secret_that_compose_mounts_is_made(tmp_path: Path) -> None:
         assert mounts[0]["source"] == f"./secrets/tls/{name}", said
         assert mounts[0]["target"] == CERTIFICATES
         assert all(mount["read_only"] is True for mount in mounts)
-    assert len(keys) == len(SERVICES)
+    assert len(keys) == len(SERVICES) + 1
     password = (folder / "postgres-password").read_text()
     assert re.fullmatch(r"[0-9a-f]{64}", password)
     assert f":{password}@postgres/" in (folder / "trainer.toml").read_text()
@@ -286,9 +287,9 @@ def test_secrets_are_made_in_a_folder_of_ones_own(tmp_path: Path, whose: str) ->
 def test_compose_publishes_on_loopback_only_and_the_mentor_not_at_all() -> None:
     services = compose()["services"]
     published = {name: service["ports"] for name, service in services.items() if "ports" in service}
-    ports = {"trainer": 50551, "predictor": 50553}
+    ports = {"trainer": 50551, "predictor": 50553, "ui": 8080}
     assert published == {name: [f"127.0.0.1:{port}:{port}"] for name, port in ports.items()}
-    for name in SERVICES:
+    for name in (*SERVICES, "ui"):
         assert services[name]["read_only"] is True
         assert services[name]["cap_drop"] == ["ALL"]
         assert services[name]["build"]["target"] == name
@@ -357,7 +358,7 @@ def test_every_selector_finds_its_pods_and_every_file_is_listed() -> None:
             selected.append(obj["spec"]["selector"]["matchLabels"])
         elif obj["kind"] == "NetworkPolicy" and obj["spec"]["podSelector"]:
             selected.append(obj["spec"]["podSelector"]["matchLabels"])
-    assert len(selected) == 14
+    assert len(selected) == 17
     assert all(selector in labels.values() for selector in selected)
     for folder, listed in kustomizations().items():
         files = {path.name for path in folder.iterdir() if path.is_file()}
