@@ -75,13 +75,18 @@ def encoder(device: torch.device = CPU) -> TextEncoder:
 
 def tickets(seed: int = 0, device: torch.device = CPU, **fields: object) -> Objective:
     """`label_prompt` on a part of the built-in task: encoding all of its texts takes long."""
-    task = load_task(specs.Task(shots=6, selection_rows=6), seed, ())
-    return label_prompt_on(replace(task, test=task.test[::8]), device, **fields)
+    task = load_task(specs.Task(shots=2, selection_rows=2), seed, ())
+    return label_prompt_on(replace(task, test=task.test[::16]), device, **fields)
 
 
 def label_prompt_on(task: TaskData, device: torch.device = CPU, **fields: object) -> Objective:
     """`label_prompt` with the real encoder."""
     return built_on(encoder(device), LabelPrompt(**fields), task)  # type: ignore[arg-type]
+
+
+def tiny_label_prompt(**fields: object) -> Objective:
+    """`label_prompt` on a random encoder."""
+    return built_on(tiny_encoder("bert"), LabelPrompt(**fields), tiny_task())  # type: ignore[arg-type]
 
 
 def function(name: str, dimensions: int, device: torch.device = CPU) -> Objective:

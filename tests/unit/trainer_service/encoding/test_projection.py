@@ -100,7 +100,8 @@ def vocabulary(*, whole_words: bool = True) -> Vocabulary:
 
 @functools.cache
 def real_trajectory() -> Tensor:
-    return torch.stack(tune(objective("label_prompt"), Optimizer(learning_rate=0.05), 15, seed=0))
+    optimizer = Optimizer(learning_rate=0.05, batch_size=2)
+    return torch.stack(tune(objective("label_prompt"), optimizer, 15, seed=0))
 
 
 @pytest.mark.slow

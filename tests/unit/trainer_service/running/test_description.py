@@ -16,12 +16,13 @@ from trainer_service.tasks.wordings import wordings
 
 DESCRIBED = RunSpec(
     stages=Stages(count=2),
-    mentor=MentorChoice("description", proposals=12),
+    mentor=MentorChoice("description", proposals=6),
     budget=Budget(gradient_steps=0),
 )
 
 
 def run(spec: RunSpec = DESCRIBED, n_tokens: int = 8) -> Done:
+    """On the real encoder, whose vocabulary has the words of the wordings."""
     done = Done(spec, parts(objective=lambda *_: tickets(n_tokens=n_tokens)))
     assert done.state is RunState.SUCCEEDED
     return done
@@ -35,11 +36,11 @@ def test_the_task_in_words_is_proposed_scored_and_returned(n_tokens: int) -> Non
     every = wordings(card.description, card.labels)
     (received,) = done.all(ProposalsReceived)
     texts = [p.text for p in received.answer.proposals]
-    assert len(texts) == 12
-    assert (texts == list(every[:12])) is (n_tokens == 48)
+    assert len(texts) == 6
+    assert (texts == list(every[:6])) is (n_tokens == 48)
     (decided,) = done.all(RestartDecided)
     scored = [o for o in decided.outcomes if o.score is not None]
-    assert len(scored) >= 8, "short wordings fit a short prompt"
+    assert len(scored) >= 4, "short wordings fit a short prompt"
     assert {o.status for o in decided.outcomes} <= {
         ProposalStatus.APPLIED,
         ProposalStatus.NOT_CHOSEN,

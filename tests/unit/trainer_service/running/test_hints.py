@@ -21,7 +21,7 @@ from mentorgrad.domain.spec import (
     Stages,
 )
 from tests.support.hinted import HintedNumbers, HintReader, hinted_points
-from tests.support.numerics import tickets
+from tests.support.numerics import tiny_label_prompt
 from tests.unit.trainer_service.running.test_alternation import SPEC, Done, parts
 from tests.unit.trainer_service.running.test_overlapped import parts as overlapped_parts
 from trainer_service.control_plane.spec_rules import spec_violations
@@ -78,7 +78,7 @@ def test_a_budget_of_no_steps_pays_for_no_hint() -> None:
 @pytest.mark.parametrize(
     ("steps", "lag"),
     [
-        pytest.param(steps, lag, marks=() if (row + column) % 2 else pytest.mark.campaign)
+        pytest.param(steps, lag, marks=pytest.mark.campaign if (row - column) % 4 else ())
         for row, steps in enumerate((15, 16, 17, 40, 73, 120))
         for column, lag in enumerate((None, 0, 4, 1000))
     ],
@@ -143,7 +143,7 @@ def test_hint_tokens_runs_on_words_and_is_refused_without() -> None:
         acceptance=Acceptance(finalists=1, probe_steps=2),
         seed=5,
     )
-    done = Done(spec, parts(objective=lambda *_: tickets(n_tokens=3)))
+    done = Done(spec, parts(objective=lambda *_: tiny_label_prompt(n_tokens=3)))
     assert done.state is RunState.SUCCEEDED
     assert done.run.usage.hint_steps == 2
     for event in done.all(ProposalsReceived):

@@ -18,10 +18,15 @@ from mentorgrad.domain.advice import Answer, AnswerStatus, Batch, Proposal, Prop
 from mentorgrad.domain.objective import Function
 from mentorgrad.domain.run import Candidate, RunState, Score
 from mentorgrad.domain.spec import Acceptance, MentorChoice, Optimizer, RunSpec, Stages
-from run_store.temporary_store import TemporaryRunStore
 from tests.contract.test_resume import StopsAt, create, effective, go
 from tests.support.numerics import prompt_tuning_on, tiny, tiny_encoder, tiny_task
-from tests.unit.trainer_service.running.test_alternation import SPEC, Done, Scripted, parts
+from tests.unit.trainer_service.running.test_alternation import (
+    SPEC,
+    Done,
+    Scripted,
+    parts,
+    shared_store,
+)
 from trainer_service.mentors.fallback import FallbackMentor
 from trainer_service.protocols import Scored
 from trainer_service.running.mentor_observations import (
@@ -182,10 +187,10 @@ def test_a_run_that_shows_rows_is_resumed_exactly() -> None:
     def how() -> Any:
         return parts(mentor=lambda *_: Reader(ALL), objective=lambda *_: tiny())
 
-    store = TemporaryRunStore()
+    store = shared_store()
     whole, control = create(store, WORDS), StopsAt()
     assert go(store, whole, control, how()) is RunState.SUCCEEDED
-    stops = range(1, control.asked, max(1, control.asked // 4))
+    stops = range(1, control.asked, max(1, control.asked // 3))
     for n, kind in zip(stops, itertools.cycle((StopKind.PAUSE, StopKind.LOST)), strict=False):
         run_id = create(store, WORDS)
         assert go(store, run_id, StopsAt(n, kind), how()) is not RunState.SUCCEEDED
@@ -197,7 +202,7 @@ def test_a_run_that_shows_rows_is_resumed_exactly() -> None:
 
 @pytest.mark.slow
 def test_a_resumed_run_tells_everything_again() -> None:
-    mentor, store = Reader(ALL), TemporaryRunStore()
+    mentor, store = Reader(ALL), shared_store()
     how = parts(mentor=lambda *_: mentor, objective=lambda *_: tiny())
     run_id = create(store, WORDS)
     assert go(store, run_id, StopsAt(8), how) is RunState.PAUSED

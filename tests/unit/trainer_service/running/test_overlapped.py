@@ -44,8 +44,8 @@ from mentorgrad.domain.spec import (
     RunSpec,
     Stages,
 )
-from run_store.temporary_store import TemporaryRunStore
 from tests.support.numerics import function
+from tests.unit.trainer_service.running.test_alternation import shared_store
 from trainer_service.costs import RowCosts
 from trainer_service.job import WorkerJob
 from trainer_service.objectives.function.problem import FunctionProblem, rastrigin
@@ -131,7 +131,7 @@ class Done:
     """A run that was executed, and its log."""
 
     def __init__(self, spec: RunSpec, how: Parts, stopper: StopRequest | None = None) -> None:
-        self.store = TemporaryRunStore()
+        self.store = shared_store()
         created, _ = self.store.create(Created(spec=spec))
         lease = self.store.claim(created.run_id, "test", timedelta(seconds=60))
         self.state = execute(self.store, created, lease, how, stopper or StopRequest())

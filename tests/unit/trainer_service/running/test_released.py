@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import dataclasses
 import functools
+import itertools
 from typing import Any
 
 import pytest
@@ -19,14 +20,20 @@ from mentorgrad.domain.spec import Acceptance, Budget, Policy, Stages
 from mentorgrad.errors import InvalidInput
 from mentorgrad.field_limits import violations
 from mentorgrad.presets import maao_released
-from run_store.temporary_store import TemporaryRunStore
 from tests.contract.test_resume import StopsAt, create, effective, go
-from tests.support.numerics import encoder, tickets, tiny, tiny_encoder
+from tests.support.numerics import (
+    prompt_tuning_on,
+    tiny,
+    tiny_encoder,
+    tiny_label_prompt,
+    tiny_task,
+)
 from tests.unit.trainer_service.running.test_alternation import (
     SPEC,
     Done,
     Scripted,
     parts,
+    shared_store,
     with_mentor,
 )
 from trainer_service.encoding.projection import Vocabulary
@@ -44,51 +51,48 @@ def generator(seed: int = 0) -> torch.Generator:
 # -- projection -------------------------------------------------------------------------------
 
 
-@pytest.mark.slow
 def test_the_farthest_token_of_the_range_is_written_piece_by_piece() -> None:
-    rule = Projection(Metric.FARTHEST_COSINE, False, 2000, 2999, pieces_apart=True)
-    built = tickets(n_tokens=3, projection=rule)
+    rule = Projection(Metric.FARTHEST_COSINE, False, 20, 59, pieces_apart=True)
+    built = tiny_label_prompt(n_tokens=3, projection=rule)
     point = built.language.random_parameters(generator(), built.language.initial(generator()))
     (found,) = built.language.project(point[None])
-    assert all(2000 <= token <= 2999 for token in found.ids)
-    table = encoder().tokens.vectors[2000:3000]
+    assert all(20 <= token <= 59 for token in found.ids)
+    table = tiny_encoder("bert").tokens.vectors[20:60]
     cosines = torch.nn.functional.cosine_similarity(point[:, None], table[None], dim=-1)
-    assert found.ids == tuple((cosines.argmin(-1) + 2000).tolist())
+    assert found.ids == tuple((cosines.argmin(-1) + 20).tolist())
     assert found.distance == pytest.approx(float((1 - cosines.min(-1).values).mean()), abs=1e-5)
     assert found.distance > 1.0 or float(cosines.min()) > 0.0
 
 
-@pytest.mark.slow
 def test_pieces_of_one_word_stay_apart() -> None:
-    pieces = encoder().tokens.token_ids("tokenization")
+    pieces = tiny_encoder("bert").tokens.token_ids("goodness")
     assert len(pieces) > 1
+    rules = (Projection(whole_words=False, pieces_apart=value) for value in (False, True))
     whole, apart = (
-        tickets(projection=Projection(whole_words=False, pieces_apart=value)).language._text(pieces)  # type: ignore[attr-defined]
-        for value in (False, True)
+        tiny_label_prompt(projection=rule).language._text(pieces)  # type: ignore[attr-defined]
+        for rule in rules
     )
-    assert whole == "tokenization"
+    assert whole == "goodness"
     assert len(apart.split()) == len(pieces)
 
 
-@pytest.mark.slow
 def test_a_range_without_tokens_is_refused() -> None:
     assert [v.field for v in violations(Projection(first_id=9, last_id=8))] == ["last_id"]
     with pytest.raises(InvalidInput, match="no token"):
-        Vocabulary.of(encoder().tokens, whole_words=True, first_id=10**6)
-    kept = Vocabulary.of(encoder().tokens, whole_words=True, first_id=3000, last_id=3500).ids
-    every = Vocabulary.of(encoder().tokens, whole_words=True).ids
-    assert kept.tolist() == [i for i in every.tolist() if 3000 <= i <= 3500]
+        Vocabulary.of(tiny_encoder("bert").tokens, whole_words=True, first_id=10**6)
+    kept = Vocabulary.of(tiny_encoder("bert").tokens, whole_words=True, first_id=10, last_id=19).ids
+    every = Vocabulary.of(tiny_encoder("bert").tokens, whole_words=True).ids
+    assert kept.tolist() == [i for i in every.tolist() if 10 <= i <= 19] == list(range(10, 20))
 
 
 # -- placement --------------------------------------------------------------------------------
 
 
-@pytest.mark.slow
 @given(count=st.integers(1, 12))
 @settings(max_examples=12)
 def test_a_padded_proposal_fills_every_position(count: int) -> None:
-    under = encoder()
-    built = _tickets(Placement.PADDED)
+    under = tiny_encoder("bert")
+    built = _placed(Placement.PADDED)
     text = " ".join(["money"] * count)
     incumbent = built.language.random_parameters(generator(), built.language.initial(generator()))
     embedded = built.language.embed(Proposal(text=text), incumbent)
@@ -99,23 +103,22 @@ def test_a_padded_proposal_fills_every_position(count: int) -> None:
 
 
 @functools.cache
-def _tickets(placement: Placement) -> Objective:
-    return tickets(projection=Projection(placement=placement))
+def _placed(placement: Placement) -> Objective:
+    return tiny_label_prompt(projection=Projection(placement=placement))
 
 
-@pytest.mark.slow
 @given(count=st.integers(1, 8))
 @settings(max_examples=8)
 def test_a_last_or_repeated_proposal_stands_directly_before_the_label(count: int) -> None:
-    under = encoder()
-    text = " ".join(["money", "back", "now", "please", "and", "quickly", "today", "again"][:count])
+    under = tiny_encoder("bert")
+    text = " ".join(["money", "bank", "good", "fast", "train", "cold", "river", "rain"][:count])
     ids = under.tokens.token_ids(text)
     (stop,) = under.tokens.token_ids(".")
     for placement, front in (
         (Placement.LAST, [stop] * (8 - count)),
         (Placement.REPEATED, (ids * 8)[-8:][: 8 - count]),
     ):
-        built = _tickets(placement)
+        built = _placed(placement)
         incumbent = built.language.random_parameters(
             generator(), built.language.initial(generator())
         )
@@ -173,7 +176,7 @@ def test_a_stride_takes_the_first_snapshots_of_every_stage() -> None:
 
 
 @pytest.mark.slow
-@pytest.mark.parametrize("evaluations", [4, 9, 14, 20, 40])
+@pytest.mark.parametrize("evaluations", [4, 14, 40])
 def test_with_a_stride_the_end_can_always_be_scored(evaluations: int) -> None:
     spec = dataclasses.replace(
         SPEC, stages=Stages(3, 10, 3, stride=2), budget=Budget(evaluations=evaluations)
@@ -227,18 +230,20 @@ def test_without_a_usable_first_proposal_the_run_stays() -> None:
 def test_a_run_that_takes_the_first_is_resumed_exactly(steps: int, blend: float) -> None:
     rule = dataclasses.replace(FIRST, blend=blend)
     spec = dataclasses.replace(SPEC, stages=Stages(3, steps, 5, stride=2), acceptance=rule)
-    store = TemporaryRunStore()
+    store = shared_store()
     whole, control = create(store, spec), StopsAt()
     assert go(store, whole, control, parts()) is RunState.SUCCEEDED
     assert store.get_run(whole).restarts_applied == 2
-    for n in range(0, control.asked, max(1, control.asked // 3)):
-        for kind in (StopKind.PAUSE, StopKind.LOST):
-            run_id = create(store, spec)
-            assert go(store, run_id, StopsAt(n, kind), parts()) is not RunState.SUCCEEDED
-            if kind is StopKind.LOST:
-                store.transition(run_id, RunState.INTERRUPTED, "the worker died", attempt=1)
-            assert go(store, run_id, StopsAt(), parts()) is RunState.SUCCEEDED
-            assert effective(store, run_id) == effective(store, whole)
+    for n, kind in zip(
+        range(0, control.asked, max(1, control.asked // 3)),
+        itertools.cycle((StopKind.LOST, StopKind.PAUSE)),
+    ):
+        run_id = create(store, spec)
+        assert go(store, run_id, StopsAt(n, kind), parts()) is not RunState.SUCCEEDED
+        if kind is StopKind.LOST:
+            store.transition(run_id, RunState.INTERRUPTED, "the worker died", attempt=1)
+        assert go(store, run_id, StopsAt(), parts()) is RunState.SUCCEEDED
+        assert effective(store, run_id) == effective(store, whole)
 
 
 # -- the whole preset -------------------------------------------------------------------------
@@ -248,8 +253,11 @@ def test_a_run_that_takes_the_first_is_resumed_exactly(steps: int, blend: float)
 def test_the_preset_runs_and_asks_in_three_rounds() -> None:
     spec = maao_released()
     projection: Any = dataclasses.replace(spec.objective.projection, first_id=0, last_id=None)  # type: ignore[union-attr]
-    built = tiny(n_tokens=8, projection=projection)
-    spec = dataclasses.replace(spec, budget=Budget(gradient_steps=90))
+    task = tiny_task()
+    few = dataclasses.replace(task, train=task.train[:8], selection=task.selection[:4], test=())
+    built = prompt_tuning_on(few, tiny_encoder("bert"), n_tokens=8, projection=projection)
+    optimizer = dataclasses.replace(spec.optimizer, batch_size=4)
+    spec = dataclasses.replace(spec, optimizer=optimizer, budget=Budget(gradient_steps=90))
     told = [Proposal("", " ".join(["good"] * 20)), Proposal("", "good words")]
     mentor = Scripted(*[told] * 3)
     short = dataclasses.replace(spec, budget=Budget(gradient_steps=21))

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import dataclasses
+import functools
 import io
 import json
 from collections import Counter
@@ -30,7 +31,9 @@ from tests.support.effective_log import effective, run_files
 from tests.support.tiny_models import make_causal
 from tests.unit.trainer_service.running.test_alternation import Done
 from trainer_service import worker as worker_process
+from trainer_service.encoding.causal_model import CausalModel
 from trainer_service.job import EXIT_FAILED, EXIT_OK, WorkerJob
+from trainer_service.objectives.build import BuildInputs
 from trainer_service.objectives.causal_prompt.problem import CausalPromptProblem
 from trainer_service.objectives.causal_prompt.scorer import CausalScorer
 from trainer_service.objectives.kept_results import KeptResults
@@ -52,7 +55,7 @@ SPEC = RunSpec(
     optimizer=Optimizer(batch_size=4),
     stages=Stages(count=2, steps=2),
     mentor=MentorChoice("random_tokens", proposals=2),
-    budget=Budget(gradient_steps=12),
+    budget=Budget(gradient_steps=6),
 )
 OTHER_ARM = dataclasses.replace(
     SPEC,
@@ -64,6 +67,12 @@ OTHER_ARM = dataclasses.replace(
 @pytest.fixture(autouse=True)
 def _one_thread() -> None:
     torch.set_num_threads(1)
+
+
+@functools.cache
+def loaded(folder: Path, dtype: str) -> CausalModel:
+    """A worker reads the model for each run, which takes as long as the rest of it."""
+    return CausalModel(folder, torch.device("cpu"), dtype)
 
 
 @pytest.fixture(scope="module")
@@ -102,6 +111,9 @@ class Worker:
                 self.splits[split] += 1
             return in_words(problem, render, split)
 
+        monkeypatch.setattr(
+            BuildInputs, "causal_model", lambda _, name, dtype: loaded(root / name, dtype)
+        )
         monkeypatch.setattr(CausalScorer, "states", noted)
         monkeypatch.setattr(CausalPromptProblem, "_in_words", seen)
 
