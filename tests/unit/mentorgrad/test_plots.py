@@ -1,5 +1,6 @@
 from __future__ import annotations
 
+import itertools
 from dataclasses import replace
 from pathlib import Path
 
@@ -46,26 +47,36 @@ def test_nothing_to_draw_is_said(tmp_path: Path) -> None:
     assert list(tmp_path.iterdir()) == []
 
 
+NAMES = (r"$\frac{$", "_hidden", "two\nlines \x1b[31m")
+WORST = (np.nan, np.inf, -np.inf)
+
+
 @pytest.mark.slow
-@pytest.mark.parametrize(
-    ("label", "worst"),
-    [(r"$\frac{$", np.nan), ("_hidden", np.inf), ("two\nlines \x1b[31m", -np.inf)],
-)
-def test_what_is_not_finite_and_any_name_are_drawn(
-    tmp_path: Path, label: str, worst: float
-) -> None:
-    steps = np.arange(1.0, 6.0)
-    some, every = np.array([1.0, 0.5, 0.2, 0.1, worst]), np.full(5, worst)
-    for losses in (some, every):
-        item = plots.Curve(label, steps, losses, steps, losses, (2,))
-        assert plots.loss_curves([item], tmp_path / "loss.png", label).is_file()
-    snapshots = tuple(Snapshot(step=step) for step in range(1, 6))
-    path = Trajectory(label, snapshots, (0, 0, 0, 1, 2), np.stack([some, steps], axis=1))
+def test_what_is_not_finite_and_any_name_are_drawn(tmp_path: Path) -> None:
+    steps = np.arange(1.0, 7.0)
+    some = [np.array([1.0, 0.5, 0.2, 0.1, 0.1, worst]) for worst in WORST]
+    every = [np.full(6, worst) for worst in WORST]
+    for title, drawn in (("_hidden", (*some, *every)), (r"$\frac{$", every)):
+        curves = [
+            plots.Curve(name, steps, losses, steps, losses, (2,))
+            for name, losses in zip(itertools.cycle(NAMES), drawn, strict=False)
+        ]
+        assert plots.loss_curves(curves, tmp_path / "loss.png", title).is_file()
+    panels = [plots.Panel(name, {name: 0.4}, {name: 0.3}) for name in NAMES]
+    assert plots.final_losses(panels, tmp_path / "losses.png", r"$\frac{$").is_file()
+
+
+@pytest.mark.slow
+def test_a_path_leaves_out_what_is_not_finite(tmp_path: Path) -> None:
+    steps = np.arange(1.0, 7.0)
+    snapshots = tuple(Snapshot(step=step) for step in range(1, 7))
+    parameters = np.stack([np.array([1.0, 0.5, 0.2, *WORST]), steps], axis=1)
+    path = Trajectory(r"$\frac{$", snapshots, (0, 0, 1, 1, 2, 2), parameters)
     assert plots.parameter_path(path, tmp_path / "path.png").is_file()
-    panel = plots.Panel(label, {label: 0.4}, {label: 0.3})
-    assert plots.final_losses([panel], tmp_path / "losses.png", label).is_file()
-    with pytest.raises(PreconditionFailed, match="finite raw parameters"):
-        plots.parameter_path(replace(path, parameters=every[:, None]), tmp_path / "none.png")
+    for worst in WORST:
+        nothing = replace(path, parameters=np.full((6, 1), worst))
+        with pytest.raises(PreconditionFailed, match="finite raw parameters"):
+            plots.parameter_path(nothing, tmp_path / "none.png")
 
 
 def test_smoothing_begins_anew_after_a_race() -> None:
@@ -74,9 +85,11 @@ def test_smoothing_begins_anew_after_a_race() -> None:
 
 
 @pytest.mark.slow
-@pytest.mark.parametrize("loss", [0.5, np.nan, np.inf])
-def test_test_losses_are_drawn_beside_those_of_baselines(tmp_path: Path, loss: float) -> None:
-    panel = plots.Panel("words", {"mentor": 0.4, "none": loss}, {"zero_shot": loss, "probe": 0.3})
-    for panels in ([panel], [panel, panel]):
+def test_test_losses_are_drawn_beside_those_of_baselines(tmp_path: Path) -> None:
+    some, *others = (
+        plots.Panel("words", {"mentor": 0.4, "none": loss}, {"zero_shot": loss, "probe": 0.3})
+        for loss in (0.5, np.nan, np.inf)
+    )
+    for panels in ([some], others):
         drawn = plots.final_losses(panels, tmp_path / "regimes.png")
         assert drawn.read_bytes().startswith(b"\x89PNG")

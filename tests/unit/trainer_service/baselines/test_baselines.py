@@ -168,11 +168,11 @@ def test_prototypes_trust_the_untuned_scores_where_features_say_nothing() -> Non
     assert score(made["linear_probe"]).loss == pytest.approx(math.log(2), abs=1e-3)
 
 
-@pytest.mark.parametrize("classes", [2, 3])
-def test_features_wider_than_the_rows_are_many_say_the_same(classes: int) -> None:
+def test_features_wider_than_the_rows_are_many_say_the_same() -> None:
     """A rotation into a wider space leaves prototypes as they were."""
+    classes = 3
     narrow, values = blobs(classes, 6, apart=2.0)
-    turned = torch.linalg.qr(torch.randn(200, 8, generator=torch.Generator().manual_seed(1)))[0]
+    turned = torch.linalg.qr(torch.randn(60, 8, generator=torch.Generator().manual_seed(1)))[0]
     wide = Given(
         [[row.label for row in narrow.task.rows(split)] for split in Split],
         lambda split: values[split] @ turned.T,
