@@ -276,8 +276,14 @@ def with_fillers(made: Objective, counts: Sequence[int]) -> Tensor:
     return many
 
 
-@pytest.mark.parametrize("case", CASES)
-@pytest.mark.parametrize("state_bytes", [0, 1 << 30])
+@pytest.mark.parametrize(
+    ("case", "state_bytes"),
+    [
+        ("after", 0),
+        *((case, 1 << 30) for case in ("after", "tree_shown", "tail")),
+        ("before_tree_shown", 1 << 30),
+    ],
+)
 def test_fillers_in_front_of_words_pass_once(
     case: str, state_bytes: int, monkeypatch: pytest.MonkeyPatch
 ) -> None:
@@ -369,9 +375,16 @@ def test_labels_of_many_tokens_take_no_more_memory(
     assert problem.points_at_once(rows) < problem_of(few).points_at_once(rows)
 
 
-@pytest.mark.parametrize("template", ["{text} {prompt} {label}", "{text}{prompt} {label}"])
-@pytest.mark.parametrize("calibration", Calibration)
-@pytest.mark.parametrize("labels", [ONE_TOKEN, NESTED])
+@pytest.mark.parametrize(
+    ("calibration", "labels", "template"),
+    [
+        (Calibration.NONE, ONE_TOKEN, "{text} {prompt} {label}"),
+        (Calibration.NONE, NESTED, "{text}{prompt} {label}"),
+        (Calibration.BATCH, ONE_TOKEN, "{text}{prompt} {label}"),
+        (Calibration.CONTENT_FREE, NESTED, "{text} {prompt} {label}"),
+        (Calibration.MATCHED, NESTED, "{text} {prompt} {label}"),
+    ],
+)
 def test_without_a_prompt_there_may_be_nothing_behind_the_text(
     template: str, calibration: Calibration, labels: tuple[str, ...]
 ) -> None:
@@ -459,8 +472,16 @@ def test_without_calibration_there_is_no_prior() -> None:
 # -- inputs in words --------------------------------------------------------------------------
 
 
-@pytest.mark.parametrize("calibration", Calibration)
-@pytest.mark.parametrize("case", ["after", "tree_shown", "before_tree_shown"])
+@pytest.mark.parametrize(
+    ("case", "calibration"),
+    [
+        ("after", Calibration.BATCH),
+        ("after", Calibration.CONTENT_FREE),
+        ("tree_shown", Calibration.MATCHED),
+        ("before_tree_shown", Calibration.NONE),
+        ("before_tree_shown", Calibration.BATCH),
+    ],
+)
 def test_a_prompt_of_words_scores_as_its_words_do(case: str, calibration: Calibration) -> None:
     made, _ = built(**CASES[case], calibration=calibration)
     words = " good movie was"
