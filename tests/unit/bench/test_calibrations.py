@@ -54,10 +54,10 @@ def test_what_was_written_is_read(tmp_path: Path) -> None:
 
 @pytest.mark.slow
 def test_no_calibration_is_worse_than_none_on_the_rows_that_it_is_fitted_to() -> None:
-    for name in ("temperature", "matched", "temperature, then matched"):
-        for log_probs in SCORES.known:
-            found = WAYS[name](log_probs, LABELS)(log_probs)
-            assert loss(found, LABELS) <= loss(log_probs, LABELS) + 1e-6
+    ways = ("temperature", "matched", "temperature, then matched")
+    for name, log_probs in zip(ways, SCORES.known, strict=True):
+        found = WAYS[name](log_probs, LABELS)(log_probs)
+        assert loss(found, LABELS) <= loss(log_probs, LABELS) + 1e-6
 
 
 def test_a_temperature_leaves_the_predictions() -> None:

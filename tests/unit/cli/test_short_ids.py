@@ -52,7 +52,7 @@ def test_a_beginning_stands_for_the_run_that_has_it(
     arguments: tuple[str, ...],
 ) -> None:
     monkeypatch.chdir(tmp_path)
-    for given in (ONE, ONE[:12]):
+    for given in (ONE, ONE[:12]) if arguments[0] == "show" else (ONE[:12],):
         named = [part.format(given) for part in arguments]
         result = invoke("runs", *named, "--store", three_runs)
         assert result.exit_code == 0, result.stderr

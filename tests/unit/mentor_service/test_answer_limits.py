@@ -27,8 +27,7 @@ def test_any_text_can_be_sent_and_none_is_changed_without_need(
 
 
 @pytest.mark.slow
-@pytest.mark.parametrize("letter", ["a", "ж", "\U0001f525"])
-@pytest.mark.parametrize("count", [1, 2, 5])
+@pytest.mark.parametrize(("letter", "count"), [("a", 1), ("\U0001f525", 2), ("ж", 5)])
 def test_replies_that_are_too_long_together_are_cut_and_the_detail_says_so(
     letter: str, count: int
 ) -> None:

@@ -61,7 +61,7 @@ def chance(text: str) -> float:
     return float(begun * (1.0 if len(text) == LONGEST else 0.5))
 
 
-COUNT = 1500
+COUNT = 800
 """Draws of which shares are taken."""
 
 

@@ -149,7 +149,7 @@ questions = st.lists(
 )
 
 
-@settings(max_examples=100)
+@settings(max_examples=50)
 @given(questions)
 def test_what_is_evaluated_is_the_length_without_the_longest_prefix_ever_read(
     told: list[tuple[list[int], int]],
@@ -163,7 +163,7 @@ def test_what_is_evaluated_is_the_length_without_the_longest_prefix_ever_read(
 
 
 @pytest.mark.slow
-@settings(max_examples=100)
+@settings(max_examples=60)
 @given(questions, st.integers(2, 4), st.integers(8, 24), st.booleans())
 def test_with_little_room_a_prefix_is_still_the_longest_there_is_and_cells_are_not_exceeded(
     told: list[tuple[list[int], int]], slots: int, cells: int, divisible: bool

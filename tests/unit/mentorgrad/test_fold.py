@@ -79,7 +79,7 @@ def figures(run: Run) -> dict[str, Any]:
 
 @pytest.mark.slow
 @given(st.lists(STEPS, max_size=30))
-@settings(max_examples=60)
+@settings(max_examples=30)
 def test_figures_are_those_of_the_effective_events(script: list[tuple[str, Any]]) -> None:
     log = log_of(script)
     run, earlier = Run(), []
@@ -129,7 +129,7 @@ def test_history_comes_from_every_event(script: list[tuple[str, Any]]) -> None:
 
 @pytest.mark.slow
 @given(st.lists(STEPS, max_size=25), st.data())
-@settings(max_examples=25)
+@settings(max_examples=12)
 def test_appending_in_any_chunks_gives_the_same_run(
     script: list[tuple[str, Any]], data: st.DataObject
 ) -> None:

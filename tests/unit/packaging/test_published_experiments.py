@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
+import functools
 import json
+from collections.abc import Iterator
 from dataclasses import replace
 from pathlib import Path
 from typing import Any
@@ -23,9 +25,10 @@ from tests.support.deployment import ROOT
 from tests.support.digit_images import write_digits
 from tests.support.numerics import CPU, tune
 from trainer_service.encoding import tiny_clip
+from trainer_service.encoding.clip import ClipEncoder
 from trainer_service.experiments.expansion import Expansion, distinct_places
 from trainer_service.experiments.experiment_checks import check_specs, doubts
-from trainer_service.objectives.build import build_objective
+from trainer_service.objectives.build import BuildInputs, build_objective
 from trainer_service.tasks.data import Split
 
 FILES = sorted((ROOT / "experiments/published").glob("*.toml"))
@@ -42,6 +45,15 @@ def models(tmp_path_factory: pytest.TempPathFactory) -> dict[str, str]:
         "encoder": str(tiny_models.make(encoder, "roberta")),
         "model": str(tiny_models.make_causal(model)),
     }
+
+
+@pytest.fixture(scope="module", autouse=True)
+def _images_share_an_encoder() -> Iterator[None]:
+    """A dozen experiments read the same one, and change nothing in it."""
+    read = functools.cache(lambda reference: ClipEncoder(Path(reference), CPU))
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setattr(BuildInputs, "image_encoder", lambda _, reference: read(reference))
+        yield
 
 
 @pytest.fixture(scope="module")

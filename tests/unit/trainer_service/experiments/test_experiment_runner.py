@@ -422,7 +422,7 @@ def _quick(monkeypatch: pytest.MonkeyPatch) -> None:
 @pytest.mark.slow
 @pytest.mark.usefixtures("_quick")
 async def test_the_coordinator_drives_all_experiments_and_wakes_the_scheduler(rig: Rig) -> None:
-    names = [rig.begin(SPEC), rig.begin(dataclasses.replace(TUNED, parallel=1))]
+    names = [rig.begin(SPEC), rig.begin(dataclasses.replace(SPEC, parallel=1))]
     woken: list[bool] = []
     coordinator = Coordinator(rig.store, rig.submission, lambda: woken.append(True))
     coordinator.start()

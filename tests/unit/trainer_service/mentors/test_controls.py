@@ -318,8 +318,9 @@ def test_a_temperature_prefers_what_the_gradient_favours_most() -> None:
         return sum(words[0] == "w00" for words in hinted(temperature=temperature)) / 400
 
     assert share(0.01) == 1.0
-    assert share(100.0) + 0.08 > 0.25
-    assert share(100.0) < share(1.0) < 1.0
+    alike = share(100.0)
+    assert alike + 0.08 > 0.25
+    assert alike < share(1.0) < 1.0
 
 
 def test_without_a_hint_there_is_nothing_to_propose() -> None:

@@ -59,7 +59,7 @@ SURE = st.floats(0.1, 30.0)
 
 @pytest.mark.slow
 @given(rows=st.integers(1, 40), seed=st.integers(0, 99), scale=SURE, preferred=st.floats(0, 20))
-@settings(max_examples=20)
+@settings(max_examples=10)
 def test_a_matched_prior_gives_the_frequencies_of_the_labels_and_the_lowest_loss(
     rows: int, seed: int, scale: float, preferred: float
 ) -> None:

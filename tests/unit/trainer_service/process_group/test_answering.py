@@ -15,16 +15,18 @@ from trainer_service.objectives.row_parts import RowParts
 from trainer_service.tasks.data import Split
 
 CLOSE = {"rtol": 1e-4, "atol": 1e-5}
+OBJECTIVES = [
+    *("label_prompt_tiny", "prompt_tuning", "prefix_tuning", "lora", "xgblora"),
+    *("multiple_choice", "causal_prompt", "causal_prompt_before"),
+]
 
 
 @pytest.mark.slow
-@pytest.mark.parametrize("rows", [5, 2], ids=["shares of 2, 2 and 1", "shares of 1, 1 and none"])
+@pytest.mark.parametrize("name", OBJECTIVES)
 @pytest.mark.parametrize(
-    "name",
-    [
-        *("label_prompt_tiny", "prompt_tuning", "prefix_tuning", "lora", "xgblora"),
-        *("multiple_choice", "causal_prompt", "causal_prompt_before"),
-    ],
+    "rows",
+    [5, pytest.param(2, marks=pytest.mark.campaign)],
+    ids=["shares of 2, 2 and 1", "shares of 1, 1 and none"],
 )
 def test_three_processes_answer_as_one(name: str, rows: int) -> None:
     """To the bit, if that one divides its steps in three parts."""

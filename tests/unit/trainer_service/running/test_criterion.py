@@ -29,6 +29,7 @@ from trainer_service.control_plane.validation import validate_objective
 from trainer_service.protocols import Scored
 from trainer_service.running.budget import RacePlan
 
+CAMPAIGN = pytest.mark.campaign
 BY_FIGURE = [by for by in Criterion if by is not Criterion.LOSS]
 
 
@@ -73,7 +74,13 @@ SPEC = RunSpec(
 
 
 @pytest.mark.slow
-@pytest.mark.parametrize("by", list(Criterion))
+@pytest.mark.parametrize(
+    "by",
+    [
+        pytest.param(by, marks=() if by in (Criterion.LOSS, Criterion.MACRO_F1) else CAMPAIGN)
+        for by in Criterion
+    ],
+)
 def test_a_run_returns_its_best_by_the_criterion_and_says_its_lowest_loss(by: Criterion) -> None:
     spec = dataclasses.replace(SPEC, criterion=by)
     done = Done(spec, parts(objective=lambda *_: tiny()))

@@ -123,8 +123,9 @@ def test_a_prompt_of_words_loses_nothing_in_words() -> None:
 
 @pytest.mark.slow
 @pytest.mark.filterwarnings("ignore:.*is_gradient_checkpointing.*:FutureWarning")
-@pytest.mark.parametrize(("kind", "bos"), [("llama", True), ("gpt2", False), ("qwen2", False)])
-@pytest.mark.parametrize("shown", [0, 1])
+@pytest.mark.parametrize(
+    ("kind", "bos", "shown"), [("llama", True, 1), ("gpt2", False, 0), ("qwen2", False, 0)]
+)
 def test_peft_loads_a_prompt_in_front_of_the_text_with_equal_logits(
     tmp_path: Path, kind: str, bos: bool, shown: int
 ) -> None:
