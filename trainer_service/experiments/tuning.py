@@ -8,6 +8,7 @@ from collections.abc import Iterable
 
 from mentorgrad.domain.experiment import ExperimentSpec
 from mentorgrad.domain.run import Run
+from mentorgrad.means import mean
 
 
 def choose_rates(spec: ExperimentSpec, tuned: Iterable[Run]) -> dict[str, float]:
@@ -49,4 +50,4 @@ def _mean(losses: list[float]) -> float:
     """The mean; infinity without losses or if one is not finite."""
     if not losses or not all(map(math.isfinite, losses)):
         return math.inf
-    return math.fsum(losses) / len(losses)
+    return mean(losses)

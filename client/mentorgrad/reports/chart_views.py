@@ -5,9 +5,9 @@ from __future__ import annotations
 import math
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
-from statistics import fmean
 
 from mentorgrad.domain.experiment import Cell, Comparison, Report
+from mentorgrad.means import mean
 from mentorgrad.reports.tables import FIGURE_TITLES, is_without_gradient, primary, reading, selected
 from mentorgrad.reports.texts import interval, percent, signed
 
@@ -229,7 +229,7 @@ def _strip(arm: str, report: Report, runs: Sequence[tuple[Cell, float]]) -> Stri
         arm=arm,
         is_subject=arm == report.subject,
         runs=len(runs),
-        mean=fmean(value for _, value in runs) if runs else None,
+        mean=mean(value for _, value in runs) if runs else None,
         dots=tuple(
             Dot(
                 cell.run_id,

@@ -7,10 +7,10 @@ import math
 from collections import Counter
 from collections.abc import Iterator
 from dataclasses import dataclass
-from statistics import fmean
 
 from mentorgrad.domain.experiment import ArmReport, Cell, Report
 from mentorgrad.domain.run import RunState
+from mentorgrad.means import mean
 from mentorgrad.reports.tables import MOST_FAILURES, failed_cells, primary
 from mentorgrad.reports.texts import amount, number
 
@@ -157,7 +157,7 @@ def _grid_cell(report: Report, task: str, cells: list[Cell], planned: int) -> Gr
     failed = sum(count for state, count in states.items() if state.is_final) - succeeded
     return GridCell(
         task=task,
-        mean=number(fmean(values) if values else None),
+        mean=number(mean(values) if values else None),
         succeeded=succeeded,
         failed=failed,
         running=sum(states[state] for state in _UNDER_WAY),

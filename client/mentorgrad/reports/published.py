@@ -4,11 +4,11 @@ from __future__ import annotations
 
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
-from statistics import fmean
 
 from mentorgrad.domain.experiment import Report
 from mentorgrad.domain.run import Score
 from mentorgrad.domain.spec import Criterion
+from mentorgrad.means import mean
 from mentorgrad.reports.tables import ReportTable
 from mentorgrad.reports.texts import DASH, number
 from mentorgrad.schema import bounded
@@ -71,7 +71,7 @@ def _row(
         figure.task + (f", {figure.variation}" if figure.variation else ""),
         figure.metric.value.replace("_", " "),
         number(figure.value, 3),
-        number(fmean(known), 3) if known else DASH,
+        number(mean(known), 3) if known else DASH,
         str(len(known)),
         figure.source,
         figure.note,

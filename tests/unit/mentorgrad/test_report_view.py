@@ -8,7 +8,7 @@ import math
 from typing import Any
 
 import pytest
-from hypothesis import given
+from hypothesis import example, given
 from hypothesis import strategies as st
 
 from mentorgrad.domain.experiment import ArmReport, Cell, Comparison, Estimate, Figure, Report
@@ -155,6 +155,7 @@ def test_budgets_are_told_with_their_limits() -> None:
     st.text(max_size=20),
     st.sampled_from(RunState),
 )
+@example([None, None, 1.7e308, 1.7e308], "", RunState.SUCCEEDED)
 def test_any_report_is_json(values: list[float | None], name: str, state: RunState) -> None:
     cells = tuple(
         _cell("none", "moods", seed, test_loss=value, state=state, reason=name)
