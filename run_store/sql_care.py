@@ -22,7 +22,15 @@ from run_store.retention import EndedRun
 from run_store.sql_audit import audited
 from run_store.sql_base import CREATE_LOCK
 from run_store.sql_reader import SqlReader
-from run_store.sql_sizes import FINAL, RAW_BYTES, STORED_SIZES, keep_sizes, length, measure
+from run_store.sql_sizes import (
+    FINAL,
+    MEASURED_AT_ONCE,
+    RAW_BYTES,
+    STORED_SIZES,
+    keep_sizes,
+    length,
+    measure,
+)
 from run_store.sql_writer import SqlWriter
 from run_store.tables import (
     blobs,
@@ -40,9 +48,6 @@ _ROWS = 256
 
 _PAGE = 200
 """Runs read at once."""
-
-_MEASURED_AT_ONCE = 20
-"""Runs whose sizes are measured in one transaction."""
 
 Sizes = dict[str, tuple[int, int]]
 """Run → bytes of its raw data, and of everything else."""
@@ -72,8 +77,8 @@ class SqlCare(SqlWriter, SqlReader):
             rows = connection.execute(statement).all()
         known = {row.run_id: (row.raw_bytes, row.other_bytes) for row in rows}
         missing = [run_id for run_id, (raw, _) in known.items() if raw is None]
-        for start in range(0, len(missing), _MEASURED_AT_ONCE):
-            known |= self._measured(missing[start : start + _MEASURED_AT_ONCE], save)
+        for start in range(0, len(missing), MEASURED_AT_ONCE):
+            known |= self._measured(missing[start : start + MEASURED_AT_ONCE], save)
         return {run_id: size for run_id, size in known.items() if size[0] is not None}
 
     def _measured(self, run_ids: Sequence[str], save: bool) -> Sizes:

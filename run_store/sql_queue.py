@@ -16,9 +16,6 @@ from run_store.tables import runs
 
 _OWN_FULL = "OWNER_QUEUE_FULL"
 
-_MEASURED_AT_ONCE = 20
-"""Ended runs without a stored size that are measured before another run is created."""
-
 
 class SqlQueue(SqlBase):
     """What `run_store.protocols.RunStore` says of the queue."""
@@ -96,7 +93,7 @@ class SqlQueue(SqlBase):
     def _check_size(self, connection: Connection, limit: int) -> None:
         """A run counts once it has ended: how much it will hold is not known before."""
         owner = self._viewer.owner
-        if ended := sql_sizes.unmeasured(connection, owner, _MEASURED_AT_ONCE):
+        if ended := sql_sizes.unmeasured(connection, owner, sql_sizes.MEASURED_AT_ONCE):
             sql_sizes.keep_sizes(connection, ended)
         size = sql_sizes.stored_size(connection, owner)
         if size >= limit:

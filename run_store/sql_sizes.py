@@ -22,6 +22,9 @@ from run_store.tables import (
     trajectory_segments,
 )
 
+MEASURED_AT_ONCE = 20
+"""Runs whose sizes are measured in one transaction."""
+
 FINAL = tuple(state for state in RunState if state.is_final)
 """States of runs that have ended."""
 

@@ -57,7 +57,7 @@ class Viewer(Protocol):
         ...
 
 
-@dataclass(frozen=True)
+@dataclass(frozen=True, kw_only=True)
 class OwnerLimits:
     """What one owner may use up, unless its token says otherwise."""
 
@@ -76,7 +76,7 @@ NO_LIMITS = OwnerLimits()
 
 
 @dataclass(frozen=True)
-class OnBehalf:
+class OnBehalf(OwnerLimits):
     """A viewer that sees what an owner sees."""
 
     owner: str
@@ -85,14 +85,6 @@ class OnBehalf:
     """See `Viewer.project`."""
     is_admin: bool = False
     """See `Viewer.is_admin`."""
-    queue_limit: int | None = None
-    """See `Viewer.queue_limit`."""
-    experiment_limit: int | None = None
-    """See `Viewer.experiment_limit`."""
-    run_limit: int | None = None
-    """See `Viewer.run_limit`."""
-    size_limit: int | None = None
-    """See `Viewer.size_limit`."""
     origin: CallOrigin | None = None
     """See `Viewer.origin`."""
 
