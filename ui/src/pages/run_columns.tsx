@@ -1,13 +1,14 @@
 /** The columns of the list of runs, and which of them are shown. */
 
-import { changed, runAddress } from "../data/address";
+import { changed } from "../data/address";
 import type { Run } from "../data/messages";
 import { clock, count, DASH, figure, int, moment, percent, real, span } from "../data/numbers";
 import { plannedSteps } from "../data/spec";
-import { isFinal, shortId, state, subject, title } from "../data/words";
+import { isFinal, state, title } from "../data/words";
 import { StateBadge, Words } from "../parts/basics";
 import { Labels } from "../parts/labels";
-import { go, Link } from "../parts/router";
+import { go } from "../parts/router";
+import { RunName } from "../parts/run_name";
 import { Spark } from "../parts/spark";
 import type { ColumnOf } from "../parts/table";
 
@@ -129,17 +130,10 @@ function ChooseAll({ ids, chosen, choose }: Choice & { ids: readonly string[] })
 
 function RunCell({ run }: { run: Run }) {
   return (
-    <>
-      <Link to={runAddress(run.runId)}>
-        <Words text={title(run)} />
-      </Link>
-      <div class="sub">
-        {run.spec?.name && <Words text={subject(run.spec)} />}
-        <code title={run.runId}>{shortId(run.runId)}</code>
-        <Labels of={run.labels} />
-        {run.note && <Words text={run.note} class="note-start" />}
-      </div>
-    </>
+    <RunName run={run}>
+      <Labels of={run.labels} />
+      {run.note && <Words text={run.note} class="note-start" />}
+    </RunName>
   );
 }
 

@@ -1,13 +1,12 @@
 /** The runs that wait, and those that are executed where nobody says by whom. */
 
-import { runAddress } from "../../data/address";
 import { useNow } from "../../data/hooks";
 import type { HouseWork } from "../../data/house";
 import type { Run } from "../../data/messages";
 import { clock, DASH, moment, span } from "../../data/numbers";
-import { shortId, state, subject, title } from "../../data/words";
+import { state } from "../../data/words";
 import { Empty, Section, StateBadge, Words } from "../../parts/basics";
-import { Link } from "../../parts/router";
+import { RunName } from "../../parts/run_name";
 import { type ColumnOf, Table } from "../../parts/table";
 
 type Waiting = HouseWork["waiting"][number];
@@ -55,20 +54,6 @@ const FIRST_COLUMNS: ColumnOf<Run>[] = [
   { name: "state", class: "cell-state", cell: (run) => <StateBadge state={state(run.state)} /> },
   { name: "run", class: "cell-run", cell: (run) => <RunName run={run} /> },
 ];
-
-function RunName({ run }: { run: Run }) {
-  return (
-    <>
-      <Link to={runAddress(run.runId)}>
-        <Words text={title(run)} />
-      </Link>
-      <div class="sub">
-        {run.spec?.name && <Words text={subject(run.spec)} />}
-        <code title={run.runId}>{shortId(run.runId)}</code>
-      </div>
-    </>
-  );
-}
 
 /** How long ago a run was created. */
 function age(run: Run, now: number): string {
