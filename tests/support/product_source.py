@@ -26,7 +26,7 @@ _LEVELS = frozenset({"debug", "info", "warning", "error", "critical", "exception
 
 
 @functools.cache
-def _sources() -> dict[str, str]:
+def product_texts() -> dict[str, str]:
     """Path → text of every module of the product, generated code excluded."""
     return {
         str(path.relative_to(ROOT)): path.read_text(encoding="utf-8")
@@ -38,18 +38,13 @@ def _sources() -> dict[str, str]:
 
 @functools.cache
 def _tree(path: str) -> ast.Module:
-    return ast.parse(_sources()[path], path)
-
-
-def product_modules() -> dict[str, ast.Module]:
-    """Path → syntax tree of every module of the product, generated code excluded."""
-    return {path: _tree(path) for path in _sources()}
+    return ast.parse(product_texts()[path], path)
 
 
 def modules_with(pattern: str) -> dict[str, ast.Module]:
-    """`product_modules` of those whose text has a match of a regular expression: all would take
-    seconds."""
-    return {path: _tree(path) for path, text in _sources().items() if re.search(pattern, text)}
+    """Path → syntax tree of the modules whose text has a match of a regular expression: to parse
+    all would take seconds."""
+    return {path: _tree(path) for path, text in product_texts().items() if re.search(pattern, text)}
 
 
 @functools.cache
@@ -61,7 +56,7 @@ def class_tree(module: str, name: str) -> ast.ClassDef | None:
     """Syntax tree of a class of the product; None for one of generated code."""
     path = module.replace(".", "/")
     path = f"client/{path}" if path.startswith("mentorgrad/") else path
-    found = [one for one in (f"{path}.py", f"{path}/__init__.py") if one in _sources()]
+    found = [one for one in (f"{path}.py", f"{path}/__init__.py") if one in product_texts()]
     return _classes(found[0]).get(name.rpartition(".")[2]) if found else None
 
 
