@@ -23,7 +23,7 @@ from tests.support.mentor_process import MentorProcess
 
 # Rules that hold for all inputs hold on a slow machine, too.
 settings.register_profile(
-    "any machine", deadline=None, suppress_health_check=[HealthCheck.too_slow], max_examples=40
+    "any machine", deadline=None, suppress_health_check=[HealthCheck.too_slow], max_examples=25
 )
 # Of tests that name no number of their own: `pytest tests --hypothesis-profile thorough`.
 settings.register_profile("thorough", settings.get_profile("any machine"), max_examples=100)

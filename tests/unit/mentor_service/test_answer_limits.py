@@ -1,7 +1,7 @@
 from __future__ import annotations
 
 import pytest
-from hypothesis import given, settings
+from hypothesis import given
 from hypothesis import strategies as st
 
 from mentor_service.answer_limits import MAX_REPLY_BYTES, sendable
@@ -15,7 +15,6 @@ def answer(*replies: str, detail: str = "") -> Answer:
     return Answer("r1", AnswerStatus.UNUSABLE, records=records, detail=detail)
 
 
-@settings(max_examples=50)
 @given(st.lists(st.text(st.characters(), max_size=20), max_size=3), st.text(st.characters()))
 def test_any_text_can_be_sent_and_none_is_changed_without_need(
     replies: list[str], detail: str

@@ -8,7 +8,7 @@ from collections.abc import Callable, Collection, Hashable
 
 import numpy as np
 import pytest
-from hypothesis import given, settings
+from hypothesis import given
 from hypothesis import strategies as st
 
 from mentor_service.backends.distinct_replies import (
@@ -139,7 +139,6 @@ WORDS = ("Which", "Is", "the", "a", "kind", "type", "text", "of", "this", "?", "
 """Words of a model whose lines are often near copies."""
 
 
-@settings(max_examples=60)
 @given(
     seed=st.integers(0, 2**32),
     words=st.lists(st.sampled_from(WORDS), min_size=2, max_size=6, unique=True),

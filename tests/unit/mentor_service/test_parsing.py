@@ -3,7 +3,7 @@ from __future__ import annotations
 import json
 
 import pytest
-from hypothesis import given, settings
+from hypothesis import given
 from hypothesis import strategies as st
 
 from mentor_service import formats
@@ -43,7 +43,6 @@ def read(reply: str, limits: Constraints = WORDS, *, as_json: bool = False, **mo
 
 
 @pytest.mark.slow
-@settings(max_examples=60)
 @given(reply=REPLIES, as_json=st.booleans(), complete=st.booleans())
 def test_any_reply_gives_words_within_the_constraints(
     reply: str, as_json: bool, complete: bool
@@ -61,7 +60,6 @@ def test_any_reply_gives_words_within_the_constraints(
 
 
 @pytest.mark.slow
-@settings(max_examples=60)
 @given(reply=REPLIES, as_json=st.booleans(), complete=st.booleans())
 def test_any_reply_gives_numbers_within_the_bounds(
     reply: str, as_json: bool, complete: bool
@@ -71,7 +69,6 @@ def test_any_reply_gives_numbers_within_the_bounds(
         assert all(NUMBERS.lower <= value <= NUMBERS.upper for value in item.values)
 
 
-@settings(max_examples=40)
 @given(st.lists(st.lists(st.floats(-5.12, 5.12), min_size=3, max_size=3), min_size=1, max_size=5))
 def test_numbers_that_are_written_are_read_again(points: list[list[float]]) -> None:
     form = formats.number_format(NUMBERS)
@@ -80,7 +77,6 @@ def test_numbers_that_are_written_are_read_again(points: list[list[float]]) -> N
     assert [item.values for item in read(reply, NUMBERS).found] == list(dict.fromkeys(written))
 
 
-@settings(max_examples=40)
 @given(st.lists(st.lists(st.sampled_from(["a", "tall", "ship"]), min_size=1, max_size=4)))
 def test_words_that_are_written_are_read_again(phrases: list[list[str]]) -> None:
     texts = [" ".join(words) for words in phrases]

@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Sequence
 
 import pytest
-from hypothesis import given, settings
+from hypothesis import given
 from hypothesis import strategies as st
 
 from mentor_service.backends.prefix_cache import CachedPrefix, PrefixCache
@@ -149,7 +149,6 @@ questions = st.lists(
 )
 
 
-@settings(max_examples=50)
 @given(questions)
 def test_what_is_evaluated_is_the_length_without_the_longest_prefix_ever_read(
     told: list[tuple[list[int], int]],
@@ -163,7 +162,6 @@ def test_what_is_evaluated_is_the_length_without_the_longest_prefix_ever_read(
 
 
 @pytest.mark.slow
-@settings(max_examples=60)
 @given(questions, st.integers(2, 4), st.integers(8, 24), st.booleans())
 def test_with_little_room_a_prefix_is_still_the_longest_there_is_and_cells_are_not_exceeded(
     told: list[tuple[list[int], int]], slots: int, cells: int, divisible: bool

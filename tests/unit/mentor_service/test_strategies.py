@@ -8,7 +8,7 @@ from typing import Any
 
 import numpy as np
 import pytest
-from hypothesis import given, settings
+from hypothesis import given
 from hypothesis import strategies as st
 
 from mentor_service.profiles import PROFILES
@@ -271,7 +271,6 @@ def test_the_frontier_counts_wins_and_leaves_out_what_is_dominated() -> None:
     assert frontier(losses) == [1, 2, 0, 0]
 
 
-@settings(max_examples=60)
 @given(st.integers(1, 6), st.integers(1, 6), st.integers(0, 2**32 - 1))
 def test_somebody_is_on_the_frontier(candidates: int, examples: int, seed: int) -> None:
     losses = np.random.default_rng(seed).integers(0, 4, (candidates, examples)).astype(float)

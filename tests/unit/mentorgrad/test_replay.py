@@ -6,7 +6,7 @@ import math
 from collections.abc import Iterable
 
 import numpy as np
-from hypothesis import given, settings
+from hypothesis import given
 from hypothesis import strategies as st
 
 from mentorgrad.domain.advice import Batch, Outcomes
@@ -54,7 +54,6 @@ some = st.one_of(st.none(), st.integers(1, 4))
 
 
 @given(st.lists(st.tuples(st.integers(1, 9), some, some), max_size=12))
-@settings(max_examples=100)
 def test_a_replay_tells_each_candidate_with_its_own_rows(
     told: list[tuple[int, int | None, int | None]],
 ) -> None:

@@ -7,7 +7,7 @@ import json
 from datetime import timedelta
 
 import pytest
-from hypothesis import given, settings
+from hypothesis import given
 from hypothesis import strategies as st
 
 from mentorgrad.domain.objective import Function, LabelPrompt
@@ -75,7 +75,6 @@ SPECS = st.builds(
 
 
 @pytest.mark.slow
-@settings(max_examples=60)
 @given(SPECS)
 def test_to_dict_is_json_and_from_dict_is_its_inverse(spec: RunSpec) -> None:
     if any("\x00" in text for text in spec.labels.values()):

@@ -6,7 +6,7 @@ from typing import Any
 
 import jsonschema
 import pytest
-from hypothesis import given, settings
+from hypothesis import given
 from hypothesis import strategies as st
 
 from mentorgrad.errors import InvalidInput
@@ -38,7 +38,6 @@ LIKELY = st.fixed_dictionaries(
 
 
 @given(ONE | LIKELY)
-@settings(max_examples=100)
 def test_what_is_accepted_is_what_the_schema_accepts(some: dict[str, Any]) -> None:
     if not VALIDATOR.is_valid(some):
         with pytest.raises(InvalidInput) as caught:

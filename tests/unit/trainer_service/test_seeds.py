@@ -1,7 +1,7 @@
 from __future__ import annotations
 
 import torch
-from hypothesis import given, settings
+from hypothesis import given
 from hypothesis import strategies as st
 
 from trainer_service.seeds import BatchOrder, derive, generator
@@ -31,7 +31,6 @@ def order_of(seed: int, rows: int, batch: int, grouped: bool) -> BatchOrder:
     seed=st.integers(0, 5),
     grouped=st.booleans(),
 )
-@settings(max_examples=60)
 def test_batches_are_shuffled_epochs_laid_end_to_end(
     rows: int, batch: int, seed: int, grouped: bool
 ) -> None:
@@ -49,7 +48,6 @@ def test_batches_are_shuffled_epochs_laid_end_to_end(
     step=st.integers(0, 60),
     grouped=st.booleans(),
 )
-@settings(max_examples=60)
 def test_a_batch_depends_on_its_number_alone(
     rows: int, batch: int, step: int, grouped: bool
 ) -> None:

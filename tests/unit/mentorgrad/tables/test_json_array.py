@@ -8,7 +8,7 @@ from pathlib import Path
 from typing import Any
 
 import pytest
-from hypothesis import given, settings
+from hypothesis import given
 from hypothesis import strategies as st
 
 from mentorgrad.tables import json_array
@@ -35,7 +35,6 @@ def items(path: Path, text: str, encoding: str = "utf-8") -> list[Any]:
 
 @pytest.mark.slow
 @pytest.mark.usefixtures("_small_pieces")
-@settings(max_examples=50)
 @given(st.lists(JSON, max_size=4), st.sampled_from([None, 1]), st.booleans())
 def test_items_are_those_of_the_whole_text(
     tmp_path_factory: pytest.TempPathFactory, value: list[Any], indent: int | None, plain: bool

@@ -31,7 +31,6 @@ def whole_words() -> Vocabulary:
 
 
 @given(text=st.text(st.characters(exclude_categories=["Cs"]), max_size=20))
-@settings(max_examples=100)
 def test_texts_come_back_as_they_are(text: str) -> None:
     ids = tokens().plain_ids(text)
     assert written(ids) == text
@@ -41,7 +40,6 @@ def test_texts_come_back_as_they_are(text: str) -> None:
 
 
 @given(text=st.text("good bad.\n", max_size=20))
-@settings(max_examples=100)
 def test_a_text_has_the_tokens_that_it_has_behind_a_line_break(text: str) -> None:
     line = tokens().plain_ids(f"\n{text}")
     expected = line[1:] if line[0] == tokens().filler_id else tokens().plain_ids(text)
@@ -136,7 +134,6 @@ def test_a_short_proposal_stands_at_the_end_behind_line_breaks() -> None:
 
 
 @given(text=st.text("a good🦋ü\n ", min_size=1, max_size=20), count=st.integers(1, 25))
-@settings(max_examples=100)
 def test_a_shortened_text_is_a_beginning_of_it(text: str, count: int) -> None:
     kept = tokens().shortened(text, count)
     assert text.startswith(kept)

@@ -7,7 +7,7 @@ import json
 from typing import Any
 
 import pytest
-from hypothesis import given, settings
+from hypothesis import given
 from hypothesis import strategies as st
 
 from mentorgrad.domain.advice import MentorInfo, ProposalKind, StrategyInfo
@@ -178,7 +178,6 @@ SPECS = st.builds(
 
 
 @pytest.mark.slow
-@settings(max_examples=40)
 @given(SPECS)
 def test_every_run_has_a_key_of_its_own_and_the_same_one_again(spec: ExperimentSpec) -> None:
     once = expanded(spec)
@@ -188,7 +187,6 @@ def test_every_run_has_a_key_of_its_own_and_the_same_one_again(spec: ExperimentS
     assert all(len(key) <= 200 for key in once)
 
 
-@settings(max_examples=40)
 @given(SPECS, st.sampled_from(["none", "other"]))
 def test_keys_differ_between_experiments_and_learning_rates(spec: Any, name: str) -> None:
     places = list(main_places(spec, {}))
@@ -218,7 +216,6 @@ def _leaves(tree: Any, path: tuple[str, ...] = ()) -> dict[tuple[str, ...], Any]
     return {k: v for n, inner in tree.items() for k, v in _leaves(inner, (*path, n)).items()}
 
 
-@settings(max_examples=60)
 @given(CHANGES, CHANGES)
 def test_what_is_changed_is_changed_and_nothing_else(first: Any, second: Any) -> None:
     both = changed(changed(SPEC.base, first, ""), second, "")

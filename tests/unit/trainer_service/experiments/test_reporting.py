@@ -6,7 +6,7 @@ from collections.abc import Sequence
 from datetime import timedelta
 
 import pytest
-from hypothesis import given, settings
+from hypothesis import given
 from hypothesis import strategies as st
 
 from mentorgrad.domain.experiment import Arm, Comparison, Figure, Report
@@ -394,7 +394,6 @@ _PLACES = st.tuples(
 
 
 @given(st.dictionaries(_PLACES, st.tuples(_RESULTS, st.sampled_from(RunState)), max_size=40))
-@settings(max_examples=40)
 def test_whatever_runs_gave_there_is_a_report(
     runs: dict[tuple[str, int, str, str], tuple[RunResult | None, RunState]],
 ) -> None:

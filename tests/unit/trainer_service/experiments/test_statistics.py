@@ -4,7 +4,7 @@ import math
 
 import numpy as np
 import pytest
-from hypothesis import given, settings
+from hypothesis import given
 from hypothesis import strategies as st
 from scipy import stats
 
@@ -199,7 +199,6 @@ def _tables(values: st.SearchStrategy[float]) -> st.SearchStrategy[Figures]:
 
 
 @given(_tables(_VALUES), _tables(_VALUES))
-@settings(max_examples=60)
 def test_swapping_the_arms_negates(one: Figures, other: Figures) -> None:
     there = estimate(differences(one, other))
     back = estimate(differences(other, one))
@@ -217,7 +216,6 @@ def test_swapping_the_arms_negates(one: Figures, other: Figures) -> None:
 
 
 @given(_tables(_VALUES), _tables(_VALUES), st.dictionaries(_STRATA, _VALUES))
-@settings(max_examples=60)
 def test_what_both_arms_share_changes_nothing(
     one: Figures, other: Figures, shared: dict[tuple[str, str], float]
 ) -> None:

@@ -8,7 +8,7 @@ from typing import Any
 
 import numpy as np
 import pytest
-from hypothesis import given, settings
+from hypothesis import given
 from hypothesis import strategies as st
 
 from mentorgrad.domain.advice import (
@@ -113,7 +113,6 @@ def test_the_loss_that_a_race_took_settings_to_is_withheld() -> None:
 
 
 @given(sizes=st.lists(st.integers(1, 9), min_size=1, max_size=8), seed=st.integers(0, 2**63 - 1))
-@settings(max_examples=40)
 def test_at_any_time_the_scores_are_a_permutation(sizes: list[int], seed: int) -> None:
     mentor = Told()
     shuffled = ShuffledMentor(mentor, seed)

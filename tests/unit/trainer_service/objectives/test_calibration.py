@@ -125,7 +125,6 @@ def test_a_preference_for_a_label_is_removed() -> None:
     with_scored=st.booleans(),
     is_matched=st.booleans(),
 )
-@settings(max_examples=40)
 def test_joined_results_have_the_prior_of_the_whole(
     first: int, second: int, with_scored: bool, is_matched: bool
 ) -> None:

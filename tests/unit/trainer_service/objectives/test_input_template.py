@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import pytest
-from hypothesis import given, settings
+from hypothesis import given
 from hypothesis import strategies as st
 
 from mentorgrad.domain.objective import PromptPosition
@@ -22,7 +22,6 @@ anything = st.lists(
 
 
 @given(first=literal, second=literal, third=literal, text=anything, prompt=anything, word=anything)
-@settings(max_examples=100)
 def test_an_input_is_the_template_with_its_fields_filled(
     first: str, second: str, third: str, text: str, prompt: str, word: str
 ) -> None:

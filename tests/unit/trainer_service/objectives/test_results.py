@@ -6,7 +6,7 @@ import math
 
 import pytest
 import torch
-from hypothesis import given, settings
+from hypothesis import given
 from hypothesis import strategies as st
 
 from mentorgrad.domain.run import Score, criterion, preference
@@ -48,7 +48,6 @@ def matthews(pairs: list[tuple[int, int]]) -> float:
 
 @pytest.mark.slow
 @given(pairs=rows)
-@settings(max_examples=200)
 def test_every_figure_is_what_its_definition_says(pairs: list[tuple[int, int]]) -> None:
     (score,) = results(pairs).scores()
     assert score.rows == len(pairs)
@@ -62,7 +61,6 @@ def test_every_figure_is_what_its_definition_says(pairs: list[tuple[int, int]]) 
 
 
 @given(first=rows, second=rows)
-@settings(max_examples=100)
 def test_parts_add_up_to_the_whole(
     first: list[tuple[int, int]], second: list[tuple[int, int]]
 ) -> None:

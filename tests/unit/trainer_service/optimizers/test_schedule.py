@@ -5,7 +5,7 @@ from __future__ import annotations
 import math
 
 import pytest
-from hypothesis import given, settings
+from hypothesis import given
 from hypothesis import strategies as st
 
 from mentorgrad.domain.spec import Optimizer, Schedule
@@ -36,7 +36,6 @@ def test_warm_up_rises_to_the_peak() -> None:
     assert course(Schedule.LINEAR, 6, warmup=2) == [0.5, 1.0, 1.0, 0.75, 0.5, 0.25]
 
 
-@settings(max_examples=60)
 @given(
     schedule=st.sampled_from(list(Schedule)),
     total=st.integers(1, 300),

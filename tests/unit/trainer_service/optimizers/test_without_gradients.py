@@ -8,7 +8,7 @@ import cmaes
 import numpy as np
 import pytest
 import torch
-from hypothesis import given, settings
+from hypothesis import given
 from hypothesis import strategies as st
 from torch import Tensor
 
@@ -110,7 +110,6 @@ def test_the_moments_of_zo_adam_are_those_of_the_estimate() -> None:
     torch.testing.assert_close(optimizer.state()["exp_avg"], first)
 
 
-@settings(max_examples=50)
 @given(
     rate=st.floats(1e-4, 100.0),
     seed=st.integers(0, 1000),

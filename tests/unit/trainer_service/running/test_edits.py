@@ -7,7 +7,7 @@ import dataclasses
 import numpy as np
 import pytest
 import torch
-from hypothesis import given, settings
+from hypothesis import given
 from hypothesis import strategies as st
 
 from mentorgrad.domain.advice import Answer, AnswerStatus, Proposal, ProposalStatus
@@ -82,7 +82,6 @@ def test_positions_that_are_not_filled_are_the_bases_at_every_weight() -> None:
     weight=st.floats(0.01, 1.0),
     values=st.tuples(st.floats(-5.0, 5.0), st.floats(-5.0, 5.0)),
 )
-@settings(max_examples=100)
 def test_a_mixture_lies_between_base_and_proposal(
     weight: float, values: tuple[float, float]
 ) -> None:

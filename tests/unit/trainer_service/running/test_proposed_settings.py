@@ -9,7 +9,7 @@ from typing import Any
 import jsonschema
 import pytest
 import torch
-from hypothesis import given, settings
+from hypothesis import given
 from hypothesis import strategies as st
 
 from mentorgrad.domain.advice import (
@@ -215,7 +215,6 @@ RIGHT = st.fixed_dictionaries(
 
 
 @given(st.lists(st.one_of(SOME, RIGHT, st.none()), min_size=1, max_size=5), st.booleans())
-@settings(max_examples=60)
 def test_nothing_outside_the_schema_ever_takes_effect(given_: list[Any], with_text: bool) -> None:
     incumbent = Scored(
         Candidate("now", score=Score(1.0), settings={RATE: 1, "layers": [0, 1]}),

@@ -7,7 +7,7 @@ import itertools
 
 import pytest
 import torch
-from hypothesis import given, settings
+from hypothesis import given
 from hypothesis import strategies as st
 from torch import Tensor
 
@@ -30,7 +30,6 @@ from trainer_service.tasks.data import Row, Split, TaskData
     spare=st.integers(0, 100),
     keep=st.integers(1, 64),
 )
-@settings(max_examples=200)
 def test_the_rounds_halve_the_proposals_and_double_the_rows(
     proposals: int, rounds: int, spare: int, keep: int
 ) -> None:
@@ -94,7 +93,6 @@ def test_the_first_rows_are_of_all_classes() -> None:
 
 
 @given(proposals=st.integers(1, 40), rounds=st.integers(1, 5), keep=st.integers(1, 8))
-@settings(max_examples=60)
 def test_the_cost_is_what_was_scored(proposals: int, rounds: int, keep: int) -> None:
     problem = Known(rows=20)
     screened = screening(problem, rounds, keep)

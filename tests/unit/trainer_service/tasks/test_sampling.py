@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections import Counter
 
 import pytest
-from hypothesis import given, settings
+from hypothesis import given
 from hypothesis import strategies as st
 
 from mentorgrad.errors import InvalidInput
@@ -26,7 +26,6 @@ def source(
     return Source("t", "d", tuple(f"label{n}" for n in range(classes)), train, selection, test)
 
 
-@settings(max_examples=60)
 @given(
     sizes=st.tuples(st.integers(8, 60), st.integers(4, 30), st.integers(0, 20)),
     shots=st.integers(1, 6),

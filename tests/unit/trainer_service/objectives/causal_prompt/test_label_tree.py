@@ -5,7 +5,7 @@ from __future__ import annotations
 from itertools import accumulate
 
 import pytest
-from hypothesis import given, settings
+from hypothesis import given
 from hypothesis import strategies as st
 
 from trainer_service.objectives.causal_prompt.label_tree import ROOT, LabelTree
@@ -30,7 +30,6 @@ def beginning(tree: LabelTree, node: int) -> Tokens:
 
 @pytest.mark.slow
 @given(words=labels, seed=st.integers(0, 2**31))
-@settings(max_examples=150)
 def test_the_steps_sum_to_the_score_of_each_label(words: list[Tokens], seed: int) -> None:
     """With any table of log-probabilities of a token behind a beginning."""
     tree = LabelTree.of(words, END)
@@ -51,7 +50,6 @@ def test_the_steps_sum_to_the_score_of_each_label(words: list[Tokens], seed: int
 
 @pytest.mark.slow
 @given(words=labels)
-@settings(max_examples=100)
 def test_every_common_beginning_is_one_node(words: list[Tokens]) -> None:
     tree = LabelTree.of(words, END)
     nodes = [beginning(tree, 1 + index) for index in range(len(tree.tokens))]
