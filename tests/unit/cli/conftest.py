@@ -1,5 +1,6 @@
 from __future__ import annotations
 
+import shutil
 from collections.abc import Callable, Iterator
 from functools import cache
 from pathlib import Path
@@ -22,18 +23,25 @@ def toy_log() -> list[RunEvent]:
     return toy_run.toy_log()
 
 
-@pytest.fixture
-def store_url(tmp_path: Path, toy_log: list[RunEvent]) -> str:
-    """A SQLite store that holds the toy run."""
+@pytest.fixture(scope="session")
+def _toy_store(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """The file of a closed SQLite store that holds the toy run; nobody may change it."""
     from run_store.open import open_store
 
-    url = f"sqlite:///{tmp_path}/runs.sqlite"
-    store = open_store(url)
+    file = tmp_path_factory.mktemp("toy") / "runs.sqlite"
+    store = open_store(f"sqlite:///{file}")
     try:
-        store.import_run(toy_log)
+        store.import_run(toy_run.toy_log())
     finally:
         store.close()
-    return url
+    return file
+
+
+@pytest.fixture
+def store_url(tmp_path: Path, _toy_store: Path) -> str:
+    """A SQLite store that holds the toy run."""
+    shutil.copy(_toy_store, tmp_path)
+    return f"sqlite:///{tmp_path / _toy_store.name}"
 
 
 @pytest.fixture(scope="session", autouse=True)

@@ -9,29 +9,33 @@ from typing import Any
 import pytest
 
 from mentorgrad.cli.support import short_ids
-from mentorgrad.domain.event import Created, RunEvent
+from mentorgrad.domain.event import Created
 from mentorgrad.domain.experiment import Experiment, ExperimentPage
 from mentorgrad.errors import InvalidInput, NotFound
 from run_store.open import open_store
 from run_store.visibility import OnBehalf
+from tests.support import toy_run
 
 Invoke = Callable[..., Any]
 
 ONE, TWO = "01k9zzzzzzaaaaaaaaaaaaaaaa", "01k9zzzzzzabbbbbbbbbbbbbbb"
 
 
-@pytest.fixture
-def three_runs(store_url: str, toy_log: list[RunEvent]) -> str:
-    """A store with the toy run and two whose ids begin alike."""
-    store = open_store(store_url)
+@pytest.fixture(scope="module")
+def three_runs(tmp_path_factory: pytest.TempPathFactory) -> str:
+    """A store with the toy run and two whose ids begin alike; the last test adds a run."""
+    toy_log = toy_run.toy_log()
+    url = f"sqlite:///{tmp_path_factory.mktemp('three')}/runs.sqlite"
+    store = open_store(url)
     try:
+        store.import_run(toy_log)
         for run_id in (ONE, TWO):
             created = replace(toy_log[0].payload, request_id=run_id)
             log = [replace(toy_log[0], payload=created), *toy_log[1:]]
             store.import_run([replace(event, run_id=run_id) for event in log])
     finally:
         store.close()
-    return store_url
+    return url
 
 
 @pytest.mark.parametrize(

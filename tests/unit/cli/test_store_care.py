@@ -13,6 +13,7 @@ import pytest
 
 from mentorgrad.domain.event import Created
 from run_store.open import open_store
+from tests.support import toy_run
 
 Invoke = Callable[..., Any]
 
@@ -23,6 +24,16 @@ def two_runs(store_url: str) -> str:
     with closing(open_store(store_url)) as store:
         store.create(Created())
     return store_url
+
+
+@pytest.fixture(scope="module")
+def unchanged(tmp_path_factory: pytest.TempPathFactory) -> str:
+    """`two_runs` for all that change nothing."""
+    url = f"sqlite:///{tmp_path_factory.mktemp('unchanged')}/runs.sqlite"
+    with closing(open_store(url)) as store:
+        store.import_run(toy_run.toy_log())
+        store.create(Created())
+    return url
 
 
 def said(invoke: Invoke, url: str, *arguments: str, code: int = 0) -> Any:
@@ -88,11 +99,11 @@ def test_raw_data_go_first_and_then_the_run(invoke: Invoke, two_runs: str) -> No
     ],
 )
 def test_what_makes_no_sense_is_refused(
-    invoke: Invoke, two_runs: str, arguments: list[str], words: str
+    invoke: Invoke, unchanged: str, arguments: list[str], words: str
 ) -> None:
-    result = said(invoke, two_runs, "gc", *arguments, code=2)
+    result = said(invoke, unchanged, "gc", *arguments, code=2)
     assert words in result.stderr
-    assert len(runs_of(two_runs)) == 2
+    assert len(runs_of(unchanged)) == 2
 
 
 def test_a_store_that_is_not_ours_stays_as_it_is(invoke: Invoke, tmp_path: Path) -> None:
