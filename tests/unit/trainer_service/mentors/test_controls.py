@@ -298,14 +298,12 @@ def hinted(count: int = 400, **options: Any) -> list[list[str]]:
     request = ProposalRequest("s0", count=count, seed=3, hints=HINTS)
     answer = control.propose(request, POOL[0], POOL)
     assert answer.status is AnswerStatus.USABLE
-    assert answer == replace(control.propose(request, POOL[0], POOL), records=answer.records), (
-        "the same seed draws the same"
-    )
     return [proposal.text.split() for proposal in answer.proposals]
 
 
 def test_hint_tokens_draws_a_hinted_token_for_every_position() -> None:
     texts = hinted()
+    assert texts == hinted(), "the same seed draws the same"
     for i in range(3):
         counts = Counter(words[i] for words in texts)
         assert set(counts) == {f"w{i}{j}" for j in range(4)}
