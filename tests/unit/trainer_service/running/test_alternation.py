@@ -108,6 +108,12 @@ class Done:
         return [c for payload in self.all(CandidatesScored) for c in payload.candidates]
 
 
+@functools.cache
+def usual() -> Done:
+    """A run of `SPEC`, for all tests that look at one and change nothing."""
+    return Done(SPEC)
+
+
 # -- races ------------------------------------------------------------------------------------
 
 
@@ -176,7 +182,7 @@ def test_arms_share_their_start_and_their_first_stage() -> None:
 
 
 def test_the_log_tells_the_whole_story() -> None:
-    done = Done(SPEC)
+    done = usual()
     assert done.state is RunState.SUCCEEDED
     starts = done.all(StageStarted)
     assert [(s.stage, s.step) for s in starts] == [(0, 0), (1, 15), (2, 30), (3, 45)]
@@ -253,7 +259,7 @@ def test_none_asks_nothing_and_decides_nothing() -> None:
 @pytest.mark.slow
 def test_capture_off_records_no_snapshots_and_changes_nothing_else() -> None:
     off = dataclasses.replace(SPEC, capture=Capture(CaptureContent.OFF))
-    with_it, without = Done(SPEC), Done(off)
+    with_it, without = usual(), Done(off)
     assert without.all(Segment) == []
     assert [c.score for c in with_it.candidates()] == [c.score for c in without.candidates()]
 
@@ -453,7 +459,7 @@ def test_every_text_is_scored_once_and_the_gap_can_be_told() -> None:
 
 
 def test_segments_say_what_the_run_had_cost_by_then() -> None:
-    done = Done(SPEC)
+    done = usual()
     costs = [(part.forward_rows, part.train_time) for part in done.all(Segment)]
     times = [time for _, time in costs if time is not None]
     assert len(times) == len(costs)

@@ -145,16 +145,18 @@ def test_the_second_run_of_a_worker_passes_no_text_again(
     assert set(again) == {of_line_break(worker)}
 
 
+@pytest.mark.parametrize(
+    "changes",
+    [
+        [{"dtype": ModelDtype.BFLOAT16}, {"demonstrations": 0}],
+        pytest.param([{"template": "{text}\n{prompt}\n{label}"}], marks=pytest.mark.campaign),
+    ],
+)
 def test_a_run_with_other_inputs_takes_nothing_from_those_before(
-    root: Path, monkeypatch: pytest.MonkeyPatch
+    root: Path, monkeypatch: pytest.MonkeyPatch, changes: list[dict[str, Any]]
 ) -> None:
     worker = Worker(root, monkeypatch)
     worker.result(SPEC)
-    changes: list[dict[str, Any]] = [
-        {"dtype": ModelDtype.BFLOAT16},
-        {"demonstrations": 0},
-        {"template": "{text}\n{prompt}\n{label}"},
-    ]
     for changed in changes:
         other = dataclasses.replace(SPEC, objective=dataclasses.replace(SPEC.objective, **changed))
         with monkeypatch.context() as patched:
