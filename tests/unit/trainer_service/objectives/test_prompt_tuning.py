@@ -56,11 +56,21 @@ def logits(built: Objective, points: Tensor, batch: TokenBatch) -> Tensor:
     return built.problem.batch_logits(points, batch)
 
 
+FEW_KINDS = pytest.mark.parametrize(
+    "kind",
+    [
+        *("bert", "roberta", "modernbert"),
+        *(pytest.param(kind, marks=pytest.mark.campaign) for kind in ("distilbert", "electra")),
+    ],
+)
+"""Positions from 0, behind those of padding, and by rotation; the others are like the first."""
+
+
 # -- the model --------------------------------------------------------------------------------
 
 
 @pytest.mark.slow
-@pytest.mark.parametrize("kind", ["bert", "roberta", "distilbert", "electra", "modernbert"])
+@FEW_KINDS
 def test_a_prompt_of_words_is_read_like_the_same_words_in_the_input(kind: str) -> None:
     """Positions and the first layer norm are applied once, by the model itself, and `cls` stands
     behind the prompt."""
@@ -121,7 +131,7 @@ def test_long_texts_leave_room_for_the_prompt() -> None:
         built.problem.gradients(built.language.initial(generator())[None], torch.tensor([0]))
 
 
-@pytest.mark.parametrize("kind", ["bert", "roberta", "distilbert", "electra", "modernbert"])
+@FEW_KINDS
 def test_the_encoder_in_bfloat16_has_nearly_the_gradients_of_float32(
     kind: str, tmp_path: Path
 ) -> None:

@@ -70,7 +70,7 @@ OPT = {"word_embed_proj_dim": 16, "ffn_dim": 32, "num_key_value_heads": 2}  # wi
     ("kind", "fields", "spec"),
     [
         ("llama", {}, Lora(rank=3, alpha=5.0)),
-        ("gpt2", {}, Lora(rank=2)),
+        pytest.param("gpt2", {}, Lora(rank=2), marks=pytest.mark.campaign),
         ("qwen2", {}, PrefixTuning(n_tokens=3)),
         pytest.param(
             *("opt", OPT, Xgblora(boosters=5, layers=1, target_modules=("q_proj", "fc1"))),

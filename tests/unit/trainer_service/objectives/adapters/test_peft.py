@@ -21,7 +21,10 @@ from trainer_service.encoding.encoders import TextEncoder
     ("kind", "spec"),
     [
         ("bert", Lora(rank=3, alpha=5.0)),
-        ("roberta", Lora(rank=1, target_modules=("dense",), readout=Readout.MEAN)),
+        pytest.param(
+            *("roberta", Lora(rank=1, target_modules=("dense",), readout=Readout.MEAN)),
+            marks=pytest.mark.campaign,
+        ),
         pytest.param("distilbert", Lora(rank=2), marks=pytest.mark.campaign),
         ("bert2", Xgblora(boosters=5, layers=1, target_modules=("query", "dense"))),
         ("bert", PrefixTuning(n_tokens=3)),

@@ -31,7 +31,9 @@ def run(built: Objective, name: str = "lora", **fields: Any) -> Done:
     return Done(spec, parts(objective=lambda spec, check: built))
 
 
-@pytest.mark.parametrize("control", ["perturb", "random_init", "recombine"])
+@pytest.mark.parametrize(
+    "control", ["perturb", "recombine", pytest.param("random_init", marks=pytest.mark.campaign)]
+)
 def test_controls_propose_adapters_that_race(control: str) -> None:
     done = run(objective("lora"), mentor=MentorChoice(control, proposals=2))
     assert done.state is RunState.SUCCEEDED

@@ -32,7 +32,7 @@ def point(made: Objective, seed: int = 0) -> Tensor:
     return made.language.random_parameters(generator, torch.zeros(made.shape))
 
 
-@pytest.mark.parametrize("fields", [{}, TREE, BEFORE], ids=["after", "tree", "before"])
+@pytest.mark.parametrize("fields", [TREE, BEFORE], ids=["tree", "before"])
 def test_equal_parameters_give_equal_files(fields: dict[str, Any]) -> None:
     made = built(**fields)
     parameters = point(made)
@@ -88,7 +88,12 @@ def test_everything_that_is_needed_to_use_a_prompt_is_in_its_files(fields: dict[
 
 @pytest.mark.parametrize(
     "fields",
-    [{}, BEFORE, {"demonstrations": 1}, BEFORE | {"demonstrations": 1}],
+    [
+        pytest.param({}, marks=pytest.mark.campaign),
+        pytest.param(BEFORE, marks=pytest.mark.campaign),
+        {"demonstrations": 1},
+        BEFORE | {"demonstrations": 1},
+    ],
     ids=["after", "before", "after_shown", "before_shown"],
 )
 def test_the_prompt_in_words_scores_again_what_was_recorded(fields: dict[str, Any]) -> None:
@@ -124,7 +129,12 @@ def test_a_prompt_of_words_loses_nothing_in_words() -> None:
 @pytest.mark.slow
 @pytest.mark.filterwarnings("ignore:.*is_gradient_checkpointing.*:FutureWarning")
 @pytest.mark.parametrize(
-    ("kind", "bos", "shown"), [("llama", True, 1), ("gpt2", False, 0), ("qwen2", False, 0)]
+    ("kind", "bos", "shown"),
+    [
+        ("llama", True, 1),
+        pytest.param("gpt2", False, 0, marks=pytest.mark.campaign),
+        ("qwen2", False, 0),
+    ],
 )
 def test_peft_loads_a_prompt_in_front_of_the_text_with_equal_logits(
     tmp_path: Path, kind: str, bos: bool, shown: int
