@@ -59,10 +59,13 @@ def _ids(model: CausalModel) -> Tensor:
 
 
 @pytest.mark.parametrize(
-    "kind",
-    [pytest.param(kind, marks=pytest.mark.slow if n > 2 else ()) for n, kind in enumerate(FULL)],
+    ("kind", "tied"),
+    [
+        pytest.param(kind, tied, marks=pytest.mark.campaign if n and tied == n % 2 else ())
+        for n, kind in enumerate(FULL)
+        for tied in (True, False)
+    ],
 )
-@pytest.mark.parametrize("tied", [True, False])
 def test_word_vectors_and_output_rows_give_the_models_own_logits(
     kind: str, tied: bool, tmp_path: Path
 ) -> None:

@@ -6,7 +6,7 @@ from typing import Any
 
 import pytest
 import torch
-from hypothesis import given, settings
+from hypothesis import given
 from hypothesis import strategies as st
 
 from mentorgrad.domain.advice import ProposalStatus
@@ -64,7 +64,6 @@ def begin(spec: RunSpec, has_words: bool) -> Ledger:
     probe_steps=st.integers(1, 50),
     probe_scores=st.integers(1, 20),
 )
-@settings(max_examples=80)
 def test_a_race_never_breaks_the_budget(
     steps: int,
     evaluations: int,
@@ -205,7 +204,7 @@ BASE = RunSpec(
 
 
 @pytest.mark.slow
-@pytest.mark.parametrize("name", ["none", "random_tokens", "perturb"])
+@pytest.mark.parametrize("name", ["none", "random_tokens"])
 def test_arms_with_and_without_races_take_equally_many_steps(name: str) -> None:
     spec = dataclasses.replace(
         BASE, mentor=MentorChoice(name, proposals=6), budget=Budget(gradient_steps=73)
@@ -224,7 +223,7 @@ def test_without_a_budget_the_races_come_on_top() -> None:
 
 
 @pytest.mark.slow
-@pytest.mark.parametrize("evaluations", [2, 7, 12, 30])
+@pytest.mark.parametrize("evaluations", [2, 12])
 def test_every_evaluation_is_counted_and_none_is_too_many(evaluations: int) -> None:
     done, store = run(dataclasses.replace(BASE, budget=Budget(evaluations=evaluations)))
     assert done.usage.evaluations <= evaluations
@@ -284,7 +283,6 @@ def test_when_no_evaluations_are_left_nobody_is_asked_and_the_log_says_why() -> 
     probe_steps=st.integers(1, 50),
     probe_scores=st.integers(1, 20),
 )
-@settings(max_examples=200)
 def test_a_race_never_breaks_the_limit_on_forward_rows(
     limit: int, reserve: int, finalists: int, probe_steps: int, probe_scores: int
 ) -> None:
@@ -348,9 +346,7 @@ def test_too_few_forward_rows_for_one_stage_are_named(limit: int, wrong: bool) -
 
 
 @pytest.mark.slow
-@pytest.mark.parametrize(
-    ("rows", "name"), [(44, "none"), (44, "random_tokens"), (120, "random_tokens"), (350, "none")]
-)
+@pytest.mark.parametrize(("rows", "name"), [(44, "none"), (120, "random_tokens")])
 def test_a_run_ends_within_its_forward_rows_and_its_end_is_scored(rows: int, name: str) -> None:
     spec = dataclasses.replace(
         BASE, mentor=MentorChoice(name, proposals=6), budget=Budget(forward_rows=rows)

@@ -38,6 +38,7 @@ FIRST = dataclasses.replace(SPEC, stages=Stages(count=3, steps=10, candidates=2,
 RACED = dataclasses.replace(
     FIRST, acceptance=dataclasses.replace(SPEC.acceptance, first=Policy.RACE)
 )
+TRIED = (Policy.RACE, Policy.EXPLORE)
 ALONE = dataclasses.replace(SPEC, stages=Stages(count=4, steps=0, candidates=3))
 
 
@@ -103,7 +104,13 @@ def test_before_the_first_step_the_best_proposal_is_taken_and_later_ones_race() 
     assert done.run.usage.probe_steps == 2 * SPEC.acceptance.probe_steps
 
 
-@pytest.mark.parametrize("policy", Policy)
+@pytest.mark.parametrize(
+    "policy",
+    [
+        pytest.param(policy, marks=() if policy in TRIED else pytest.mark.campaign)
+        for policy in Policy
+    ],
+)
 def test_the_policy_of_the_first_restart_is_the_specs(policy: Policy) -> None:
     rule = dataclasses.replace(FIRST.acceptance, policy=Policy.BEST_OF, first=policy)
     done = Done(dataclasses.replace(FIRST, acceptance=rule))

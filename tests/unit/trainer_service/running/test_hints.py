@@ -6,7 +6,7 @@ import dataclasses
 
 import pytest
 import torch
-from hypothesis import given, settings
+from hypothesis import given
 from hypothesis import strategies as st
 
 from mentorgrad.domain.event import ProposalsReceived, RestartDecided, Segment
@@ -78,7 +78,7 @@ def test_a_budget_of_no_steps_pays_for_no_hint() -> None:
 @pytest.mark.parametrize(
     ("steps", "lag"),
     [
-        pytest.param(steps, lag, marks=pytest.mark.campaign if (row - column) % 4 else ())
+        pytest.param(steps, lag, marks=() if row == column else pytest.mark.campaign)
         for row, steps in enumerate((15, 16, 17, 40, 73, 120))
         for column, lag in enumerate((None, 0, 4, 1000))
     ],
@@ -120,7 +120,6 @@ def test_progress_is_the_share_of_the_budget_that_is_spent() -> None:
     each=st.integers(0, 10),
     stage=st.integers(0, 4),
 )
-@settings(max_examples=60)
 def test_progress_is_a_share_whatever_is_limited(
     steps: int | None, evaluations: int | None, spent: int, scored: int, each: int, stage: int
 ) -> None:

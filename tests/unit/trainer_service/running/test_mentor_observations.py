@@ -39,12 +39,13 @@ from trainer_service.tasks.data import Row
 
 WORDS = RunSpec(
     optimizer=Optimizer(learning_rate=0.1, batch_size=8),
-    stages=Stages(count=3, steps=4, candidates=2),
-    mentor=MentorChoice("small", proposals=3, exemplars=5),
+    stages=Stages(count=3, steps=3, candidates=2),
+    mentor=MentorChoice("small", proposals=2, exemplars=5),
     acceptance=Acceptance(finalists=1, probe_steps=2),
     seed=5,
 )
 """On the tiny objective, whatever its own objective and task say."""
+TWO_STAGES = dataclasses.replace(WORDS, stages=Stages(count=2, steps=3, candidates=2))
 
 
 class Reader(Scripted):
@@ -105,7 +106,10 @@ def test_candidates_come_with_their_meaning_and_their_losses() -> None:
 @pytest.mark.slow
 def test_showing_rows_is_no_evaluation_and_changes_no_score() -> None:
     shown, _ = executed(WORDS, Wants(exemplars=True))
-    hidden, _ = executed(dataclasses.replace(WORDS, mentor=MentorChoice("small")), ALL)
+    hidden, mentor = executed(
+        dataclasses.replace(WORDS, mentor=dataclasses.replace(WORDS.mentor, exemplars=0)), ALL
+    )
+    assert_no_rows(mentor)
     # Until the first answer the runs are the same.
     ours, theirs = ([c.score for c in done.candidates()][:4] for done in (shown, hidden))
     assert ours == theirs
@@ -116,26 +120,18 @@ def test_showing_rows_is_no_evaluation_and_changes_no_score() -> None:
     assert shown.run.usage.evaluations == len(candidates) + races
 
 
-@pytest.mark.slow
-@pytest.mark.parametrize(
-    ("choice", "wants"),
-    [
-        (MentorChoice("small", exemplars=0), ALL),
-        (MentorChoice("small", exemplars=5), Wants(embeddings=True)),
-    ],
-)
-def test_rows_are_shown_only_where_spec_and_mentor_say_so(
-    choice: MentorChoice, wants: Wants
-) -> None:
-    _, mentor = executed(dataclasses.replace(WORDS, mentor=choice), wants)
+def assert_no_rows(mentor: Reader) -> None:
     assert all(request.exemplars == () for request in mentor.requests)
     assert all(batch.exemplar_losses is None for batch in mentor.batches)
 
 
-def test_who_wants_nothing_is_told_words_and_scores() -> None:
-    _, mentor = executed(WORDS, Wants())
-    assert all(batch.embeddings is None for batch in mentor.batches)
-    assert all(batch.exemplar_losses is None for batch in mentor.batches)
+@pytest.mark.slow
+@pytest.mark.parametrize("wants", [Wants(), Wants(embeddings=True)])
+def test_a_mentor_is_told_no_more_than_it_wants(wants: Wants) -> None:
+    _, mentor = executed(TWO_STAGES, wants)
+    assert_no_rows(mentor)
+    told = {batch.embeddings is not None for batch in mentor.batches if batch.candidates}
+    assert told == {wants.embeddings}
 
 
 def test_points_have_a_meaning_and_no_rows() -> None:
@@ -190,7 +186,7 @@ def test_a_run_that_shows_rows_is_resumed_exactly() -> None:
     store = shared_store()
     whole, control = create(store, WORDS), StopsAt()
     assert go(store, whole, control, how()) is RunState.SUCCEEDED
-    stops = range(1, control.asked, max(1, control.asked // 3))
+    stops = range(1, control.asked, max(1, control.asked // 2))
     for n, kind in zip(stops, itertools.cycle((StopKind.PAUSE, StopKind.LOST)), strict=False):
         run_id = create(store, WORDS)
         assert go(store, run_id, StopsAt(n, kind), how()) is not RunState.SUCCEEDED

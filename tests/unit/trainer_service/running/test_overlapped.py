@@ -353,14 +353,14 @@ def test_steps_are_taken_while_the_mentor_thinks() -> None:
         mentor.may_answer.set()
         assert mentor.answered.wait(120)
 
-    spec = dataclasses.replace(SPEC, stages=Stages(count=2, steps=300, candidates=3))
+    spec = dataclasses.replace(SPEC, stages=Stages(count=2, steps=40, candidates=3))
     # A run that waited would never come to the step that lets the mentor answer.
-    done = Done(spec, parts(mentor, objective=lambda *_: of_problem(Counted({310: answer}))))
+    done = Done(spec, parts(mentor, objective=lambda *_: of_problem(Counted({50: answer}))))
     assert done.state is RunState.SUCCEEDED
     ((name, status, lag),) = done.received()
     assert (name, status) == ("s0", AnswerStatus.USABLE)
-    assert 10 <= lag < 300
-    assert done.all(StageStarted)[1].step == 300 + lag
+    assert 10 <= lag < 40
+    assert done.all(StageStarted)[1].step == 40 + lag
     assert done.run.usage.lag_steps == lag
 
 

@@ -224,7 +224,7 @@ def test_without_a_usable_first_proposal_the_run_stays() -> None:
         (12, 0.5),
         pytest.param(0, 0.5, marks=pytest.mark.campaign),
         pytest.param(12, 1.0, marks=pytest.mark.campaign),
-        (0, 1.0),
+        pytest.param(0, 1.0, marks=pytest.mark.campaign),
     ],
 )
 def test_a_run_that_takes_the_first_is_resumed_exactly(steps: int, blend: float) -> None:
