@@ -115,7 +115,7 @@ def test_a_probe_is_scored_on_selection_by_one_that_has_not_seen_it() -> None:
     assert held_out["loss"] == pytest.approx(math.log(2), abs=1e-3)
 
 
-@pytest.mark.parametrize("classes", [2, 3])
+@pytest.mark.parametrize("classes", [pytest.param(2, marks=pytest.mark.campaign), 3])
 def test_separable_classes_are_told_apart(classes: int) -> None:
     made = found(blobs(classes, 10, apart=20.0)[0])
     assert list(made) == ["majority", "linear_probe", "prototypes"]

@@ -16,8 +16,11 @@ from trainer_service.tasks.data import Split
 
 CLOSE = {"rtol": 1e-4, "atol": 1e-5}
 OBJECTIVES = [
-    *("label_prompt_tiny", "prompt_tuning", "prefix_tuning", "lora", "xgblora"),
-    *("multiple_choice", "causal_prompt", "causal_prompt_before"),
+    *("label_prompt_tiny", "prompt_tuning", "lora", "causal_prompt", "causal_prompt_before"),
+    *(
+        pytest.param(name, marks=pytest.mark.campaign)
+        for name in ("prefix_tuning", "xgblora", "multiple_choice")
+    ),
 ]
 
 

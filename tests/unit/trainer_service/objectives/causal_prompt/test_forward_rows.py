@@ -31,7 +31,6 @@ SETUP = {"causal_prompt_before": 0, "causal_prompt_shown": 46 + 24}
 
 
 TRIED = {
-    ("causal_prompt", 1),
     ("causal_prompt_labels", 3),
     ("causal_prompt_before", 3),
     ("causal_prompt_shown", 1),
