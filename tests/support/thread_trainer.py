@@ -11,7 +11,7 @@ from prometheus_client import CollectorRegistry
 
 from mentorgrad.client import BackgroundLoop
 from run_store.open import open_for_service
-from service_common.security import Security
+from service_common.security import protect
 from tests.support.thread_executor import ThreadExecutor
 from trainer_service import composition
 from trainer_service.agent import local_agent
@@ -25,7 +25,7 @@ class ThreadTrainer:
     Args:
         folder: Where its cache goes, and its store.
         store: URL of its store; empty: SQLite in the folder.
-        **settings: More settings.
+        **settings: More settings; the environment names others, as for a trainer's process.
     """
 
     def __init__(self, folder: Path, store: str = "", **settings: Any) -> None:
@@ -45,7 +45,7 @@ class ThreadTrainer:
         self._stack.callback(store.close)
         with mock.patch.object(local_agent, "LocalExecutor", ThreadExecutor):
             return await composition.start_service(
-                self._settings, store, self._stack, Security(), CollectorRegistry()
+                self._settings, store, self._stack, protect(self._settings), CollectorRegistry()
             )
 
     def stop(self) -> None:
