@@ -12,6 +12,7 @@ from collections.abc import Callable
 from email import message_from_string
 from importlib.metadata import distribution
 from pathlib import Path
+from typing import Any
 
 import pytest
 from packaging.requirements import Requirement
@@ -112,30 +113,24 @@ def test_the_wheel_carries_protos_migrations_and_services(wheel: Path) -> None:
     assert not [name for name in names if name.startswith(("tests/", "bench/"))]
 
 
-def test_the_sdk_imports_without_what_services_need(empty: Run) -> None:
-    """A user's strategy and messages, too."""
-    done = empty(
-        "python",
-        "-c",
-        "import importlib.util as u, sys, mentorgrad; mentorgrad.Client; mentorgrad.RunSpec();"
-        "heavy = ('torch', 'sqlalchemy', 'llama_cpp', 'transformers');"
-        "print([name for name in heavy if u.find_spec(name)]);"
-        f"sys.path.insert(0, {str(ROOT / 'tests/support/user_project')!r});"
-        "import shortest, messages, tune, several, own_loop;"
-        "print(shortest.Shortest.name, messages.queued('mine').spec.labels['name'])",
-    )
-    assert done.returncode == 0, done.stderr
-    assert done.stdout == "[]\nshortest mine\n"
-
-
 def test_the_command_helps(empty: Run) -> None:
     done = empty("mentorgrad", "serve", "--help")
     assert done.returncode == 0, done.stderr
     assert "Example: mentorgrad" in done.stdout
 
 
-SEVERAL = """
-import contextlib, io, json, sys
+PROGRAM = """
+import contextlib, importlib.util, io, json, sys
+import mentorgrad
+
+mentorgrad.Client, mentorgrad.RunSpec()
+heavy = ("torch", "sqlalchemy", "llama_cpp", "transformers")
+found = [name for name in heavy if importlib.util.find_spec(name)]
+sys.path.insert(0, sys.argv[2])
+import messages, own_loop, several, shortest, tune
+
+project = [shortest.Shortest.name, messages.queued("mine").spec.labels["name"]]
+
 from mentorgrad.cli.main import main
 
 told = []
@@ -147,9 +142,10 @@ for words in json.loads(sys.argv[1]):
             main()
         except SystemExit as left:
             told.append((left.code, out.getvalue(), error.getvalue()))
-print(json.dumps(told))
+print(json.dumps({"heavy": found, "project": project, "told": told}))
 """
-"""Commands in one process: the imports of each further one would take a second of a core."""
+"""What a user's project and several commands do, in one process: the imports of each further one
+would take a second of a core."""
 LACKING = {
     ("serve", "trainer", "--listen", "127.0.0.1:0"): "trainer",
     ("serve", "mentor", "--help"): "mentor",
@@ -166,10 +162,23 @@ LIST = ("runs", "list", "--server", NOBODY)
 DOCTOR = ("doctor", "--server", NOBODY, "--mentor-server", NOBODY)
 
 
-def test_what_is_missing_is_one_line_with_the_pip_command(empty: Run) -> None:
-    done = empty("python", "-c", SEVERAL, json.dumps([*LACKING, LIST, DOCTOR]))
+@pytest.fixture(scope="module")
+def said(empty: Run) -> dict[str, Any]:
+    """What `PROGRAM` says."""
+    commands = json.dumps([*LACKING, LIST, DOCTOR])
+    done = empty("python", "-c", PROGRAM, commands, str(ROOT / "tests/support/user_project"))
     assert done.returncode == 0, done.stderr
-    *told, absent, doctor = json.loads(done.stdout)
+    return dict(json.loads(done.stdout))
+
+
+def test_the_sdk_imports_without_what_services_need(said: dict[str, Any]) -> None:
+    """A user's strategy and messages, too."""
+    assert said["heavy"] == []
+    assert said["project"] == ["shortest", "mine"]
+
+
+def test_what_is_missing_is_one_line_with_the_pip_command(said: dict[str, Any]) -> None:
+    *told, absent, doctor = said["told"]
     for (code, _, line), (arguments, extra) in zip(told, LACKING.items(), strict=True):
         assert code == 1, arguments
         assert len(line.splitlines()) == 1, line
