@@ -349,9 +349,9 @@ asyncio.run(main())
 """
 
 
-@pytest.mark.parametrize(
-    "second", [signal.SIGTERM, pytest.param(signal.SIGINT, marks=pytest.mark.campaign)]
-)
+# `tests/unit/service_common/test_waiting.py` has that nothing handles it.
+@pytest.mark.campaign
+@pytest.mark.parametrize("second", [signal.SIGTERM, signal.SIGINT])
 def test_a_second_signal_ends_a_stop_that_takes_too_long(second: int) -> None:
     command = [sys.executable, "-c", STOPS_FOREVER]
     with subprocess.Popen(command, stdout=subprocess.PIPE, text=True) as process:

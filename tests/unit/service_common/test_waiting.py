@@ -27,7 +27,10 @@ async def test_it_ends_with_the_process_that_started_it(monkeypatch: pytest.Monk
 async def test_one_that_was_started_alone_waits_for_a_signal(
     monkeypatch: pytest.MonkeyPatch,
 ) -> None:
+    """After it a further one, of either kind, ends the process at once."""
+    before = signal.getsignal(signal.SIGINT)
     monkeypatch.delenv(parent_process.VARIABLE, raising=False)
     assert not parent_process.has_ended()
     await asyncio.wait_for(wait_for_signal(lambda: os.kill(os.getpid(), signal.SIGTERM)), 60)
-    assert signal.getsignal(signal.SIGTERM) is signal.SIG_DFL
+    after = [signal.signal(signal.SIGINT, before), signal.getsignal(signal.SIGTERM)]
+    assert after == [signal.SIG_DFL] * 2
