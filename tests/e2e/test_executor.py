@@ -119,10 +119,12 @@ TUNED = replace(
 """`tests/unit/trainer_service/running/test_runs_of_a_worker.py` has runs with a model."""
 
 
+@pytest.mark.campaign
 async def test_a_process_executes_several_runs_and_each_as_if_it_were_the_first(
     tmp_path: Path,
 ) -> None:
-    """To the bit: as they are alone, in this process."""
+    """To the bit: as they are alone, in this process. In the suite, `test_demo.py` has a process
+    that executes several runs, and `test_runs_of_a_worker.py` that none changes the next."""
     torch.set_num_threads(1)
     url = f"sqlite:///{tmp_path}/runs.sqlite"
     store = open_store(url)
