@@ -2,32 +2,21 @@
 
 from __future__ import annotations
 
-import functools
-from collections.abc import Callable
 from dataclasses import dataclass
-from datetime import timedelta
-from pathlib import Path
 
 import structlog
 
 from mentorgrad.errors import InvalidInput
-from mentorgrad.paths import expanded
 from mentorgrad.wire.credentials import is_loopback
-from service_common.identity_keys import (
-    IdentityKeys,
-    discovered,
-    fetched,
-    is_protected,
-    of_file,
-    parse,
-)
-from service_common.identity_tokens import IdentityRules, IdentityTokens
 from service_common.settings import ListenerSettings
 from service_common.tls import ServerCertificates
 from service_common.token_file import TokenFile
 from service_common.tokens import PREFIX, AcceptedTokens, TokenRecord
 
 log = structlog.get_logger(__name__)
+
+_OF_PROVIDER = ("oidc_issuer", "oidc_audience", "oidc_scope", "oidc_keys")
+"""Settings of which one says that there is an identity provider."""
 
 
 @dataclass(frozen=True)
@@ -81,52 +70,20 @@ class TokensOfBoth:
 
 def _tokens(settings: ListenerSettings) -> AcceptedTokens | None:
     own = TokenFile(settings.tokens) if settings.tokens is not None else None
-    provided = _of_provider(settings)
+    provided = _provided(settings)
     if own is not None and provided is not None:
         return TokensOfBoth(own, provided)
     return own or provided
 
 
-def _of_provider(settings: ListenerSettings) -> IdentityTokens | None:
-    """The tokens of the identity provider of the settings; starts reading its keys."""
-    needed = ("oidc_issuer", "oidc_audience", "oidc_scope")
-    if not any(getattr(settings, name) for name in (*needed, "oidc_keys")):
+def _provided(settings: ListenerSettings) -> AcceptedTokens | None:
+    """The tokens of an identity provider; None: the settings name none."""
+    if not any(getattr(settings, name) for name in _OF_PROVIDER):
         return None
-    for name in (*needed, "oidc_algorithm"):
-        if not getattr(settings, name):
-            raise InvalidInput.field(name, "is needed to accept tokens of an identity provider")
-    rules = IdentityRules(
-        settings.oidc_issuer,
-        settings.oidc_audience,
-        settings.oidc_algorithm,
-        settings.oidc_scope,
-        settings.oidc_owner_claim,
-        settings.oidc_project_claim,
-        settings.oidc_scope_claim,
-        timedelta(seconds=settings.oidc_clock_skew),
-    )
-    keys = IdentityKeys(_key_source(settings))
-    keys.start()
-    return IdentityTokens(rules, keys)
+    # Its libraries for HTTP and for keys are a tenth of what other services import.
+    from service_common.identity_provider import tokens_of_provider
 
-
-def _key_source(settings: ListenerSettings) -> Callable[[], bytes]:
-    """What reads the provider's keys. A file must be valid at the start, unlike what
-    a URL returns."""
-    issuer, given = settings.oidc_issuer, settings.oidc_keys
-    for name, url in (("oidc_issuer", issuer), ("oidc_keys", given if "://" in given else issuer)):
-        if not is_protected(url):
-            raise InvalidInput.field(name, "must be an https URL; http is for loopback only")
-    if not given:
-        return functools.partial(discovered, issuer, fetched)
-    if "://" in given:
-        return functools.partial(fetched, given)
-    read = functools.partial(of_file, expanded(Path(given), "oidc_keys"))
-    try:
-        parse(read())
-    except InvalidInput as error:
-        raise InvalidInput.field("oidc_keys", error.message) from None
-    return read
+    return tokens_of_provider(settings)
 
 
 def check_listen(address: str, insecure: bool, missing: list[str]) -> None:
