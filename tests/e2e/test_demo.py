@@ -47,10 +47,10 @@ gradients = replace(
     spec=replace(
         gradients.spec,
         task=Task("tickets", **rows),
-        stages=Stages(count=2, steps=6, candidates=2),
+        stages=Stages(count=2, steps=4, candidates=2),
         mentor=few,
-        acceptance=Acceptance(finalists=1, probe_steps=3),
-        budget=Budget(forward_rows=420),
+        acceptance=Acceptance(finalists=1, probe_steps=2),
+        budget=Budget(forward_rows=300),
     ),
 )
 demo_arms.regimes = lambda: (words, gradients)
