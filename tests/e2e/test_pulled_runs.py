@@ -1,4 +1,5 @@
-"""Runs that are executed by `mentorgrad serve worker`, which only reaches the store."""
+"""Runs that are executed by `mentorgrad serve worker`, which only reaches the store. In a campaign
+the workers are processes."""
 
 from __future__ import annotations
 
@@ -6,20 +7,26 @@ import json
 import os
 import subprocess
 import sys
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Sequence
+from concurrent.futures import ThreadPoolExecutor
 from datetime import timedelta
 from pathlib import Path
 
 import pytest
 
 from mentorgrad import Client, RunSpec
+from mentorgrad.cli.main import app
+from mentorgrad.domain.agent import Agent
 from mentorgrad.domain.event import EventKind
 from mentorgrad.domain.objective import Function
 from mentorgrad.domain.run import RunState
 from mentorgrad.domain.spec import MentorChoice, Stages
+from tests.support.thread_executor import ThreadExecutor
 from tests.support.thread_trainer import ThreadTrainer
+from trainer_service.agent import local_agent
 
 COMMAND = (str(Path(sys.executable).with_name("mentorgrad")), "serve", "worker")
+LABEL = ("--label", "gpu=x")
 ENDLESS = RunSpec(
     Function("rastrigin", 2),
     stages=Stages(1, 1_000_000),
@@ -38,7 +45,7 @@ def start(postgres_url: str) -> Iterator[Start]:
 
     def run(name: str, *more: str) -> subprocess.Popen[str]:
         process = subprocess.Popen(
-            [*COMMAND, "--name", name, "--label", "gpu=x", "--threads", "1", *more],
+            [*COMMAND, "--name", name, *LABEL, "--threads", "1", *more],
             stdout=subprocess.PIPE,
             text=True,
             env=os.environ
@@ -69,33 +76,49 @@ def refused(name: str, store: str) -> str:
 
 
 def test_a_worker_takes_a_run_executes_it_and_leaves(
-    tmp_path: Path, postgres_url: str, start: Start
+    tmp_path: Path,
+    postgres_url: str,
+    monkeypatch: pytest.MonkeyPatch,
+    capsys: pytest.CaptureFixture[str],
 ) -> None:
+    """The command in this process, and its run on a thread of it."""
+    monkeypatch.setattr(local_agent, "LocalExecutor", ThreadExecutor)
+    monkeypatch.setenv("MENTORGRAD_WORKER_STORE", postgres_url)
     trainer = ThreadTrainer(tmp_path, postgres_url, workers_per_device=0)
+    pool = ThreadPoolExecutor(1)
     try:
         with Client(trainer.address) as client:
             created = client.create_run(ENDLESS)
             assert created.warnings == ("the run waits: no worker reports",)
             run_id = created.run.run_id
-            worker, seen = start("one", "--runs", "1"), False
-            for event in client.watch(run_id):
-                if event.kind is EventKind.CHECKPOINT_SAVED and not seen:
-                    seen = True
-                    at = {agent.name: agent for agent in client.list_workers()}
-                    assert at["one"].run_ids == (run_id,)
-                    assert at["one"].labels == {"gpu": "x"}
-                    assert at["one"].memory_mib > 0
-                    assert {agent.service: agent.slots for agent in at.values()} == {
-                        "trainer": 0,
-                        "worker": 1,
-                    }
-                    client.finish_run(run_id)
+            seen = pool.submit(finish_when_saved, client, run_id)
+            with pytest.raises(SystemExit) as left:
+                app([*COMMAND[1:], "--name", "one", *LABEL, "--threads", "1", "--runs", "1"])
+            assert left.value.code == 0
+            at = {agent.name: agent for agent in seen.result(120)}
+            assert at["one"].run_ids == (run_id,)
+            assert at["one"].labels == {"gpu": "x"}
+            assert at["one"].memory_mib > 0
+            assert {agent.service: agent.slots for agent in at.values()} == {
+                "trainer": 0,
+                "worker": 1,
+            }
             run = client.get_run(run_id)
             assert (run.state, run.attempt) == (RunState.SUCCEEDED, 1)
-            assert worker.wait(120) == 0
             assert "one" not in {agent.name for agent in client.list_workers()}
+        assert '{"service": "worker", "name": "one"}' in capsys.readouterr().out.splitlines()
     finally:
         trainer.stop()
+
+
+def finish_when_saved(client: Client, run_id: str) -> Sequence[Agent]:
+    """Ends a run after its first checkpoint; the workers at that time."""
+    seen: Sequence[Agent] = ()
+    for event in client.watch(run_id):
+        if event.kind is EventKind.CHECKPOINT_SAVED and not seen:
+            seen = client.list_workers()
+            client.finish_run(run_id)
+    return seen
 
 
 @pytest.mark.campaign
