@@ -3,15 +3,19 @@
 The suite runs the README; `pytest tests -m campaign` runs the other pages too.
 A page's commands run in order in one folder, against what the page itself serves by `mentorgrad
 serve all`, else a trainer and a scripted mentor that are served here. `mentorgrad serve` listens
-on a free port until the page is done. What is changed of a command: addresses, placeholders (RUN,
+on a free port until the page is done. A line that needs no shell runs in this process; the program
+of its name is in `test_wheel.py`. What is changed of a command: addresses, placeholders (RUN,
 EXPERIMENT), and how long a run takes.
 """
 
 from __future__ import annotations
 
+import contextlib
+import io
 import json
 import os
 import re
+import shlex
 import signal
 import socket
 import subprocess
@@ -23,6 +27,7 @@ from typing import Any
 
 import pytest
 
+from mentorgrad.cli.main import app
 from mentorgrad.client import Client
 from mentorgrad.domain.experiment import Arm, ExperimentSpec, ExperimentState
 from mentorgrad.domain.objective import Function
@@ -213,6 +218,8 @@ class Desk:
     served: list[str] = field(default_factory=list)
     """Addresses of what `mentorgrad serve all` started."""
     services: list[tuple[Command, subprocess.Popen[str]]] = field(default_factory=list)
+    settings: dict[str, str] = field(default_factory=dict)
+    """Of what is served here, by the environment."""
 
     def run(self, command: Command) -> None:
         """Runs a command to its end; a service until it says where it is."""
@@ -223,8 +230,12 @@ class Desk:
         if text.startswith("mentorgrad serve "):
             self._serve(command, text)
             return
+        text = self._shorter(text)
+        if words := self._plain(text):
+            self._run_here(command, words)
+            return
         done = subprocess.run(
-            ["bash", "-c", self._script(self._shorter(text))],
+            ["bash", "-c", self._script(text)],
             cwd=self.folder,
             env=self.ground.environment,
             capture_output=True,
@@ -232,6 +243,29 @@ class Desk:
             timeout=240,
         )
         assert done.returncode == 0, f"{command}\n{done.stdout[-2000:]}{done.stderr[-2000:]}"
+
+    def _plain(self, text: str) -> list[str]:
+        """The words of a line that needs no shell: of our command alone; else none."""
+        program, *words = shlex.split(text, comments=True)
+        before = [*self.prelude, text.partition(" #")[0]]
+        if program != "mentorgrad" or re.search(r"[^\w\s./:=-]|^alias ", "\n".join(before), re.M):
+            return []
+        return words
+
+    def _run_here(self, command: Command, words: list[str]) -> None:
+        """In this process, which has the command's imports."""
+        exported = [line.removeprefix("export ").partition("=") for line in self.prelude]
+        environment = self.ground.environment | {name: value for name, _, value in exported}
+        said = io.StringIO()
+        with pytest.MonkeyPatch.context() as patch, contextlib.redirect_stderr(said):
+            patch.chdir(self.folder)
+            for name in os.environ.keys() - environment.keys():
+                patch.delenv(name)
+            for name, value in environment.items():
+                patch.setenv(name, value)
+            with pytest.raises(SystemExit) as left:
+                app(words)
+        assert left.value.code == 0, f"{command}\n{said.getvalue()}"
 
     def _script(self, text: str) -> str:
         return "\n".join(["set -o pipefail; shopt -s expand_aliases", *self.prelude, text])
@@ -259,7 +293,7 @@ class Desk:
             process = subprocess.Popen(
                 ["bash", "-c", self._script("exec " + text.rstrip(" &"))],
                 cwd=self.folder,
-                env=self.ground.environment | store,
+                env=self.ground.environment | self.settings | store,
                 stdout=subprocess.PIPE,
                 stderr=errors,
                 text=True,
@@ -300,6 +334,12 @@ class Desk:
         return [(str(command), process.returncode) for command, process in self.services]
 
 
+NO_LLM = {
+    "MENTORGRAD_MENTOR_BACKEND": "openai",
+    "MENTORGRAD_MENTOR_BASE_URL": "http://127.0.0.1:9/v1",
+    "MENTORGRAD_MENTOR_MODEL": "a-model",
+}
+"""A mentor of the suite loads no LLM, for none is asked; that of the demo has one."""
 QUICK = """
 [task]
 name = "quick"
@@ -322,6 +362,8 @@ def desk(page: str, request: pytest.FixtureRequest, tmp_path: Path) -> Iterator[
     (tmp_path / "quick.toml").write_text(QUICK)
     (tmp_path / "mentorgrad-experiment").symlink_to(ground.folder)
     made = Desk(ground, tmp_path, dict(ground.addresses))
+    if page == "README.md":
+        made.settings |= NO_LLM
     yield made
     for _, process in made.services:
         if process.poll() is None:
