@@ -16,7 +16,7 @@ import re
 import socket
 import subprocess
 import sys
-from collections.abc import AsyncIterator, Iterable, Iterator, Sequence
+from collections.abc import AsyncIterator, Iterator, Sequence
 from pathlib import Path
 from typing import Any
 
@@ -142,6 +142,8 @@ async def backend(request: pytest.FixtureRequest) -> AsyncIterator[Any]:
     await made.close()
 
 
+# In the suite, the client of such servers has scripted ones: `tests/contract/test_backends.py`.
+@pytest.mark.campaign
 async def test_a_server_answers_continues_texts_and_refuses_what_is_too_long(
     llm_server: str,
 ) -> None:
@@ -212,10 +214,10 @@ async def test_two_sessions_evaluate_exactly_what_neither_has_asked_before(
 ) -> None:
     told = Told(fresh)
     one, other = "Better words for: delivery.", "Better words for: refunds.\n1. money back"
-    for turn in range(3):
+    for turn in range(2):
         one += f"\n{turn}. a parcel that is {turn + 1} days late"
         other += f"\n{turn}. loss 0.{turn}"
-        await told.check(one, samples=1 + turn % 3, max_tokens=3, temperature=0.8)
+        await told.check(one, samples=1 + turn, max_tokens=3, temperature=0.8)
         await told.check(other, samples=2, max_tokens=2)
     await told.check(one)
     await told.check(one)
@@ -381,11 +383,11 @@ async def test_llama_keeps_every_sample_to_the_grammar(llama: LlamaCppBackend) -
 
 
 async def test_llama_decodes_in_waves_what_has_no_room_at_once(llama: LlamaCppBackend) -> None:
-    # 12 replies may have 12 x 700 tokens, and the memory holds 2 x 2048.
-    asked = dataclasses.replace(LINE, max_tokens=700, samples=12)
+    # 6 replies may have 6 x 1400 tokens, and the memory holds 2 x 2048.
+    asked = dataclasses.replace(LINE, max_tokens=1400, samples=6)
     reply = await llama.ask(asked, 120.0)
-    assert reply.finish_reasons == ("stop",) * 12
-    assert len(set(reply.texts)) > 3
+    assert reply.finish_reasons == ("stop",) * 6
+    assert len(set(reply.texts)) > 2
 
 
 @pytest.mark.parametrize(
@@ -482,12 +484,6 @@ def test_llama_says_in_one_line_that_a_file_is_missing_or_no_model(
 COUNT = 2
 
 
-def some(named: Iterable[Any], *always: Any) -> list[Any]:
-    """Cases of a test: the suite runs those that are named, a campaign the others too."""
-    marks = pytest.mark.campaign
-    return [pytest.param(x, marks=() if x in always else marks) for x in named]
-
-
 class Asking:
     """The real backend, as a session offers it; keeps what it was asked."""
 
@@ -501,7 +497,10 @@ class Asking:
         return reply
 
 
-@pytest.mark.parametrize("name", some(["maao", "opro"], "maao"))
+# In the suite, `test_demo.py` asks for lines and for words, and `tests/contract/test_strategies.py`
+# has the form of every strategy's answers.
+@pytest.mark.campaign
+@pytest.mark.parametrize("name", ["maao", "opro"])
 async def test_lines_for_a_language_model_are_proposals_or_a_typed_outcome(
     llama: LlamaCppBackend, name: str
 ) -> None:
@@ -524,7 +523,8 @@ ASKING = sorted(registry.BUILT_IN.keys() - {"examples"})
 """Strategies that ask an LLM."""
 
 
-@pytest.mark.parametrize("name", some(ASKING, "maao"))
+@pytest.mark.campaign
+@pytest.mark.parametrize("name", ASKING)
 async def test_words_of_the_real_model_are_used_or_typed(name: str, llama: Any) -> None:
     known, ask = told(name), Asking(llama)
     strategy = registry.create(name, {"calls": 1}, PROFILES["small"], "smollm2")
@@ -553,7 +553,7 @@ async def test_words_of_the_real_model_are_used_or_typed(name: str, llama: Any) 
 
 
 @pytest.mark.campaign
-@pytest.mark.parametrize("name", some(["leo", "maao"], "leo"))
+@pytest.mark.parametrize("name", ["leo", "maao"])
 async def test_points_of_the_real_model_lie_within_the_bounds(name: str, llama: Any) -> None:
     dimensions = 2  # numbers take the model a while
     limits = Constraints(kind=ProposalKind.NUMBERS, dimensions=dimensions, lower=-5.12, upper=5.12)
@@ -575,7 +575,10 @@ async def test_points_of_the_real_model_lie_within_the_bounds(name: str, llama: 
     assert "out of bounds" not in answer.detail
 
 
-@pytest.mark.parametrize("profile", some(PROFILES, "small"))
+@pytest.mark.parametrize(
+    "profile",
+    ["small", *(pytest.param(p, marks=pytest.mark.campaign) for p in PROFILES if p != "small")],
+)
 async def test_settings_of_the_real_model_are_within_the_schema(profile: str, llama: Any) -> None:
     strategy = registry.create("maao", {"calls": 1}, PROFILES[profile], "smollm2")
     answer = await strategy.propose(request(1), told("maao", SETTINGS), Asking(llama))
@@ -592,6 +595,8 @@ def _rastrigin(point: list[float]) -> float:
     return sum(x * x - 10 * math.cos(2 * math.pi * x) + 10 for x in point)
 
 
+# Sessions of the SDK with a scripted model are in `tests/rpc/test_session.py`.
+@pytest.mark.campaign
 async def test_a_served_model_is_told_before_it_is_asked(llama: Any) -> None:
     server = MentorServer(Lasting(llama), PROFILES["small"])
     labels = ("billing", "refund")
@@ -615,6 +620,8 @@ async def test_a_served_model_is_told_before_it_is_asked(llama: Any) -> None:
     assert record.question.index("ticket ing") < record.question.index("message regarding")
 
 
+# In the suite, `test_llama_scorer.py` has the file, `tests/rpc/test_tuned_models.py` such servers.
+@pytest.mark.campaign
 def test_a_served_model_scores_labels_as_its_file_does(llm_server: str) -> None:
     labels, tail = ("Yes", "No", "It"), "Is it good?\nAnswer:"
     heads = ["Review: It works.\n", "Review: It broke at once, twice.\n"]
