@@ -10,7 +10,7 @@ import pytest
 import pytest_asyncio
 
 from run_store.temporary_store import TemporaryRunStore
-from tests.support.tabs import Tab, browsing, is_required, missing, tab_of
+from tests.support.tabs import STILL, Tab, browsing, is_required, missing, tab_of
 
 if TYPE_CHECKING:
     from playwright.async_api import Browser, BrowserContext
@@ -28,7 +28,7 @@ async def browser() -> AsyncIterator[Browser]:
 @pytest_asyncio.fixture(loop_scope="package")
 async def context(browser: Browser) -> AsyncIterator[BrowserContext]:
     """A profile of its own, in which tabs share nothing with other tests."""
-    made = await browser.new_context(viewport={"width": 1280, "height": 900})
+    made = await browser.new_context(viewport={"width": 1280, "height": 900}, **STILL)
     yield made
     await made.close()
 

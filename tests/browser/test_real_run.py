@@ -1,4 +1,5 @@
-"""A real run of the embedded default, started from the SDK and watched in a browser."""
+"""A real run of the embedded encoder, started from the SDK and watched in a browser. The mentor is
+scripted: the page shows whatever it says."""
 
 from __future__ import annotations
 
@@ -6,24 +7,24 @@ import asyncio
 import json
 from collections.abc import AsyncIterator
 from contextlib import AsyncExitStack
-from dataclasses import dataclass, replace
+from dataclasses import dataclass
 from pathlib import Path
 
 import pytest
 import pytest_asyncio
 from prometheus_client import CollectorRegistry
 
-from mentor_service.backends.llama_cpp import LlamaCppBackend
+from mentor_service.backends.scripted import ScriptedBackend
 from mentor_service.composition import MentorServer
 from mentor_service.profiles import PROFILES
 from mentor_service.protocols import Question, Reply
 from mentorgrad.async_client import AsyncClient
+from mentorgrad.domain.objective import Function
 from mentorgrad.domain.run import Run, RunState
 from mentorgrad.domain.spec import Acceptance, DataFiles, MentorChoice, RunSpec, Stages, Task
-from mentorgrad.model_refs import DEFAULT_MENTOR_MODEL, resolve
 from run_store.open import open_for_service
 from service_common.security import Security
-from tests.support.lasting import Lasting
+from tests.support.scripted_mentor import Replies
 from tests.support.served_page import served_page
 from tests.support.tabs import Tab
 from tests.support.thread_executor import ThreadExecutor
@@ -36,20 +37,17 @@ pytestmark = [pytest.mark.slow, pytest.mark.timeout(600), pytest.mark.asyncio(lo
 MESSAGES = Path(__file__).parents[2] / "examples/messages.json"
 
 
-class Held(Lasting):
-    """The LLM; it thinks about its first question until it is told to answer."""
+class Held(ScriptedBackend):
+    """It thinks about its first question until it is told to answer."""
 
     def __init__(self) -> None:
-        super().__init__(LlamaCppBackend(resolve(DEFAULT_MENTOR_MODEL), context=1024))
+        super().__init__(Replies())
         self.asked, self.told = asyncio.Event(), asyncio.Event()
 
     async def ask(self, question: Question, timeout: float) -> Reply:
         self.asked.set()
         await self.told.wait()
-        return await self._backend.ask(question, timeout)
-
-    async def close(self) -> None:
-        await self._backend.close()
+        return await super().ask(question, timeout)
 
 
 @dataclass(frozen=True)
@@ -87,7 +85,7 @@ async def house(
 
 
 async def spec_of(client: AsyncClient, folder: Path) -> RunSpec:
-    """Two short stages on a few messages, with the embedded encoder and mentor."""
+    """Two short stages on a few messages, with the embedded encoder."""
     said = json.loads(MESSAGES.read_text("utf-8"))
     files = {}
     for split, rows in {"train": said["train"], "test": said["selection"]}.items():
@@ -146,7 +144,7 @@ async def test_a_run_is_watched_to_its_end_across_a_reload_and_compared(
     assert first == f"{run_id}:{opening + 1}"
     await shows(tab, run)
 
-    alone = replace(spec, name="Alone", stages=Stages(1, 4), mentor=MentorChoice("none"))
+    alone = RunSpec(Function(), name="Alone", stages=Stages(1, 4), mentor=MentorChoice("none"))
     other = (await client.create_run(alone)).run.run_id
     await ended(client, other)
     await tab.load(house.page)

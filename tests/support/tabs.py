@@ -18,6 +18,10 @@ if TYPE_CHECKING:
 REQUIRED = "MENTORGRAD_REQUIRE_BROWSER"
 """Environment variable; if it is set, the tests fail without a browser instead of being skipped."""
 
+STILL: dict[str, Any] = {"reduced_motion": "reduce"}
+"""Of a context in which nothing is animated: a mark that pulses is drawn sixty times a second, by
+the processor."""
+
 PATIENCE_MS = 120_000
 """A deadline that only a hang exceeds."""
 
