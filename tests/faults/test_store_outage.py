@@ -21,8 +21,9 @@ import torch
 from campaigns.faults import store_run
 from campaigns.faults.proxy import Proxy
 from campaigns.faults.store_run import Run, behind
+from mentorgrad.domain.objective import Function
 from mentorgrad.domain.run import RunState
-from mentorgrad.domain.spec import Budget
+from mentorgrad.domain.spec import Acceptance, Budget, Stages
 from mentorgrad.errors import Unavailable
 from run_store import dialects
 from run_store.open import open_store
@@ -34,12 +35,16 @@ from trainer_service.running.recorder import Recorder, StoreOutagePolicy
 
 SPEC = dataclasses.replace(
     store_run.SPEC,
-    stages=dataclasses.replace(store_run.SPEC.stages, steps=30),
-    budget=Budget(gradient_steps=130),
+    objective=Function("levy", 200),
+    stages=Stages(count=3, steps=12, candidates=2),
+    acceptance=Acceptance(finalists=1, probe_steps=2),
+    budget=Budget(),
     checkpoint_interval=timedelta(milliseconds=1),
 )
-AWAY, BACK = 20, 80
-"""Step boundaries at which the store goes away and comes back; the run has 116."""
+"""Of so many dimensions that each checkpoint needs pages: where there are none, a write is surely
+refused."""
+AWAY, BACK = 8, 32
+"""Step boundaries at which the store goes away and comes back; the run has 46."""
 
 # psycopg cannot close the cursor of a large read whose line broke, and warns when it is collected.
 pytestmark = pytest.mark.filterwarnings(
@@ -130,7 +135,7 @@ def test_sqlite_locked_by_somebody_else(
 
     assert sqlite.go({AWAY: lock, BACK: unlock}) is RunState.SUCCEEDED
     other.close()
-    assert seqs[0] == seqs[1], "the run took 60 steps while nobody could write"
+    assert seqs[0] == seqs[1], "the run took its steps while nobody could write"
     assert sqlite.left() == undisturbed
 
 
@@ -149,50 +154,35 @@ def test_a_full_disk_is_borne_until_there_is_room(
     assert sqlite.left() == undisturbed
 
 
-@pytest.fixture(scope="module")
-def longer_undisturbed() -> tuple[list[Any], bytes]:
-    torch.set_num_threads(1)
-    run = Run(TemporaryRunStore())
-    assert run.go() is RunState.SUCCEEDED
-    return run.left()
-
-
-@pytest.fixture
-def longer(database: Path) -> Iterator[Run]:
-    """So long that pages which were free already are used up, and a write is surely refused."""
-    with contextlib.closing(open_store(f"sqlite:///{database}")) as store:
-        yield Run(store)
-
-
 def test_a_disk_that_stays_full_pauses_the_run_with_the_reason(
-    longer: Run, longer_undisturbed: tuple[list[Any], bytes], overdue: Overdue
+    sqlite: Run, undisturbed: tuple[list[Any], bytes], overdue: Overdue
 ) -> None:
-    limit = limit_pages(longer.store)
+    limit = limit_pages(sqlite.store)
     overdue.then = lambda: limit(None)  # the pause waits to be recorded
     outage_policy = StoreOutagePolicy(spool_bytes=2048)
-    assert longer.go({60: lambda: limit(1)}, outage_policy) is RunState.PAUSED
-    run = longer.store.get_run(longer.run_id)
-    assert (run.state, run.step < 260) == (RunState.PAUSED, True)
+    assert sqlite.go({AWAY: lambda: limit(1)}, outage_policy) is RunState.PAUSED
+    run = sqlite.store.get_run(sqlite.run_id)
+    assert (run.state, run.step < 36) == (RunState.PAUSED, True)
     assert "STORE_FULL" in run.reason
     assert run.reason.endswith("resume the run to continue")
-    assert longer.go() is RunState.SUCCEEDED
-    assert longer.left() == longer_undisturbed
+    assert sqlite.go() is RunState.SUCCEEDED
+    assert sqlite.left() == undisturbed
 
 
 def test_a_worker_that_has_to_end_meanwhile_leaves_a_run_that_goes_on_exactly(
-    longer: Run, longer_undisturbed: tuple[list[Any], bytes]
+    sqlite: Run, undisturbed: tuple[list[Any], bytes]
 ) -> None:
     """What only its write buffer had is made again, from the last checkpoint that the store has."""
-    limit = limit_pages(longer.store)
+    limit = limit_pages(sqlite.store)
     leaving = threading.Event()
     outage_policy = StoreOutagePolicy(is_leaving=leaving.is_set)
     with pytest.raises(Unavailable, match="not all events were recorded"):
-        longer.go({60: lambda: limit(1), 260: leaving.set}, outage_policy)
+        sqlite.go({AWAY: lambda: limit(1), BACK: leaving.set}, outage_policy)
     limit(None)
-    assert longer.store.progress(longer.run_id)[1] is RunState.RUNNING
-    longer.store.transition(longer.run_id, RunState.INTERRUPTED, "its lease ran out", attempt=1)
-    assert longer.go() is RunState.SUCCEEDED
-    assert longer.left() == longer_undisturbed
+    assert sqlite.store.progress(sqlite.run_id)[1] is RunState.RUNNING
+    sqlite.store.transition(sqlite.run_id, RunState.INTERRUPTED, "its lease ran out", attempt=1)
+    assert sqlite.go() is RunState.SUCCEEDED
+    assert sqlite.left() == undisturbed
 
 
 # -- Postgres ---------------------------------------------------------------------------------
@@ -256,8 +246,8 @@ def test_a_line_to_postgres_that_breaks(
     def more() -> None:
         wanted[0] = failed.writes + 1
 
-    acts = dict.fromkeys((10, 40, 70), more)
-    acts |= {at + 20: lambda: failed.wait_for(wanted[0]) for at in acts}
+    acts = dict.fromkeys((5, 17, 29), more)
+    acts |= {at + 8: lambda: failed.wait_for(wanted[0]) for at in acts}
     assert run.go(acts) is RunState.SUCCEEDED
     assert failed.writes >= 3
     assert run.left() == undisturbed
@@ -269,7 +259,7 @@ def test_a_line_to_postgres_that_breaks(
 def test_a_bad_way_to_postgres(
     proxied: tuple[Run, Proxy], undisturbed: tuple[list[Any], bytes], failed: Failed, fault: str
 ) -> None:
-    """For 60 steps at least. What is slow refuses nothing, and nothing says how slow it was."""
+    """For many steps. What is slow refuses nothing, and nothing says how slow it was."""
     run, proxy = proxied
     begin = {
         "refused": proxy.refuse,
