@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import contextlib
 import dataclasses
 import io
 import os
@@ -28,6 +29,8 @@ from mentorgrad.domain.spec import (
     Stages,
     Task,
 )
+from run_store.open import open_store
+from run_store.protocols import RunStore
 from run_store.temporary_store import TemporaryRunStore
 from tests.support.numerics import ON_CUDA
 from tests.support.trainer_process import TrainerProcess, eventually
@@ -59,16 +62,21 @@ SPEC = RunSpec(
 ENDLESS = dataclasses.replace(SPEC, stages=Stages(count=2, steps=1_000_000), budget=Budget())
 
 
+def finish(store: RunStore, run_id: str) -> bytes:
+    """Executes a run, or what is left of it, in this process; returns its artifact."""
+    torch.set_num_threads(1)
+    run = store.get_run(run_id)
+    lease = store.claim(run_id, "test", timedelta(hours=1))
+    parts = run_parts(WorkerJob(run_id="-", store="-"))
+    assert execute(store, run, lease, parts, StopRequest()) is RunState.SUCCEEDED
+    return store.read_artifact(run_id, ARTIFACT)
+
+
 @pytest.fixture(scope="module")
 def undisturbed() -> bytes:
     """The artifact of the same run in one piece."""
-    torch.set_num_threads(1)
     store = TemporaryRunStore()
-    run, _ = store.create(Created(spec=SPEC))
-    lease = store.claim(run.run_id, "test", timedelta(hours=1))
-    parts = run_parts(WorkerJob(run_id="-", store="-"))
-    assert execute(store, run, lease, parts, StopRequest()) is RunState.SUCCEEDED
-    return store.read_artifact(run.run_id, ARTIFACT)
+    return finish(store, store.create(Created(spec=SPEC))[0].run_id)
 
 
 @pytest.fixture(scope="module")
@@ -179,45 +187,6 @@ async def test_a_run_whose_workers_keep_dying_fails_in_the_end(
     assert await interruptions(client, run_id) == [f"{DIED}: killed by SIGKILL"] * 2
 
 
-async def test_other_services_take_up_what_the_last_one_left(
-    tmp_path: Path, undisturbed: bytes
-) -> None:
-    run_id = ""
-    for leave in ("killed", "stopped"):
-        trainer = TrainerProcess(tmp_path)
-        try:
-            async with AsyncClient(trainer.address) as client:
-                run_id = run_id or (await client.create_run(SPEC)).run.run_id
-                before = (await client.get_run(run_id)).last_seq
-                await follow(client, run_id, EventKind.CHECKPOINT_SAVED, before)
-                workers = trainer.children()
-        finally:
-            if leave == "killed":
-                trainer.kill()
-            else:
-                assert trainer.stop() == 0
-        # Orphaned or asked to, the worker saves a checkpoint and leaves.
-        eventually(lambda: not any(map(_alive, workers)), "the worker leaves")  # noqa: B023
-    trainer = TrainerProcess(tmp_path)
-    try:
-        async with AsyncClient(trainer.address) as client:
-            run = await end(client, run_id)
-            assert (run.state, run.attempt) == (RunState.SUCCEEDED, 3)
-            assert await interruptions(client, run_id) == ["the service shut down"] * 2
-            assert await client.read_artifact(run_id, ARTIFACT) == undisturbed
-    finally:
-        trainer.stop()
-
-
-def _alive(pid: int) -> bool:
-    try:
-        os.kill(pid, 0)
-    except ProcessLookupError:
-        return False
-    # A dead orphan may wait for its new parent to notice.
-    return "\nState:\tZ" not in Path(f"/proc/{pid}/status").read_text()
-
-
 async def test_cancelling_a_run_whose_worker_hangs_ends_it_when_the_worker_dies(
     trainer: TrainerProcess, client: AsyncClient
 ) -> None:
@@ -232,6 +201,56 @@ async def test_cancelling_a_run_whose_worker_hangs_ends_it_when_the_worker_dies(
     trainer.kill_worker()
     run = await end(client, run_id)
     assert (run.state, run.reason) == (RunState.CANCELLED, "cancelled on request")
+
+
+async def test_other_services_take_up_what_the_last_one_left(
+    trainer: TrainerProcess, undisturbed: bytes
+) -> None:
+    """The first of them is killed, the next one stopped, and the rest of the run is executed
+    here. The last test of that trainer."""
+    next_trainer: TrainerProcess | None = None
+    try:
+        async with AsyncClient(trainer.address) as client:
+            run_id = (await client.create_run(SPEC)).run.run_id
+            await follow(client, run_id, EventKind.CHECKPOINT_SAVED)
+            orphans = trainer.children()
+        trainer.kill()
+        leave(orphans)
+        next_trainer = TrainerProcess(trainer.log.parent)
+        async with AsyncClient(next_trainer.address) as client:
+            resumed = await follow(client, run_id, EventKind.RESUMED)
+            await follow(client, run_id, EventKind.CHECKPOINT_SAVED, resumed)
+            workers = next_trainer.children()
+        assert next_trainer.stop() == 0
+        leave(workers)
+    finally:
+        if next_trainer is not None:
+            next_trainer.stop()
+    with contextlib.closing(open_store(trainer.store)) as store:
+        run = store.get_run(run_id)
+        assert (run.state, run.attempt) == (RunState.INTERRUPTED, 2)
+        states = [event.payload for event in store.events(run_id)]
+        assert [
+            payload.reason
+            for payload in states
+            if isinstance(payload, StateChanged) and payload.state is RunState.INTERRUPTED
+        ] == ["the service shut down"] * 2
+        assert finish(store, run_id) == undisturbed
+
+
+def leave(workers: list[int]) -> None:
+    """Orphaned or asked to, workers save a checkpoint and leave."""
+    assert workers
+    eventually(lambda: not any(map(_alive, workers)), "the worker leaves")
+
+
+def _alive(pid: int) -> bool:
+    try:
+        os.kill(pid, 0)
+    except ProcessLookupError:
+        return False
+    # A dead orphan may wait for its new parent to notice.
+    return "\nState:\tZ" not in Path(f"/proc/{pid}/status").read_text()
 
 
 def _job(store: str) -> bytes:
