@@ -1,5 +1,5 @@
-"""Models that a real worker tunes. What only it finds of a `causal_prompt`: the run ends with a
-line that names the field. Data that are uploaded, which it reads from the store. And a served
+"""Models that a trainer's worker tunes. What only it finds of a `causal_prompt`: the run ends with
+a line that names the field. Data that are uploaded, which it reads from the store. And a served
 model, by its name.
 """
 
@@ -15,6 +15,7 @@ from typing import Any
 
 import pytest
 from safetensors.torch import load_file, save_file
+from structlog.testing import capture_logs
 
 from mentorgrad import AsyncClient
 from mentorgrad.domain.event import Created, Finished
@@ -34,8 +35,8 @@ from mentorgrad.errors import InvalidInput
 from tests.support import served_prompts
 from tests.support.label_server import LabelServer
 from tests.support.served_prompts import write_rows
+from tests.support.thread_trainer import ThreadTrainer
 from tests.support.tiny_models import make_causal
-from tests.support.trainer_process import TrainerProcess
 
 PATH = "spec.objective.causal_prompt"
 KEY = "key-of-the-served-model"
@@ -61,8 +62,8 @@ def server() -> Iterator[LabelServer]:
 @pytest.fixture(scope="module")
 def trainer(
     tmp_path_factory: pytest.TempPathFactory, server: LabelServer
-) -> Iterator[TrainerProcess]:
-    """A service with models that look suitable, and one worker for all runs."""
+) -> Iterator[ThreadTrainer]:
+    """A service with models that look suitable; its runs are executed in this process."""
     folder = tmp_path_factory.mktemp("trainer")
     llama = make_causal(folder / "models" / "llama")
     _changed(llama, "composing", "tokenizer.json", normalizer={"type": "NFC"})
@@ -80,14 +81,15 @@ def trainer(
     write_rows(folder / "data" / "served")
     with pytest.MonkeyPatch.context() as patch:
         patch.setenv("MENTORGRAD_TRAINER_OPENAI_API_KEY", KEY)
-        process = TrainerProcess(
+        started = ThreadTrainer(
             folder,
-            *("--model-root", str(folder / "models"), "--data-root", str(folder / "data")),
-            *("--tuned-model", f"own={server.url}", "--state-cache-mib", "0"),
-            reuse=True,
+            model_root=(folder / "models",),
+            data_root=(folder / "data",),
+            tuned_model={"own": server.url},
+            state_cache_mib=0,
         )
-    yield process
-    process.stop()
+        yield started
+        started.stop()
 
 
 def _changed(source: Path, name: str, file: str, **fields: Any) -> Path:
@@ -99,7 +101,7 @@ def _changed(source: Path, name: str, file: str, **fields: Any) -> Path:
 
 
 @pytest.fixture
-async def client(trainer: TrainerProcess) -> AsyncIterator[AsyncClient]:
+async def client(trainer: ThreadTrainer) -> AsyncIterator[AsyncClient]:
     async with AsyncClient(trainer.address) as opened:
         yield opened
 
@@ -166,17 +168,16 @@ async def test_a_run_that_cannot_start_ends_with_a_line_that_names_the_field(
 
 
 async def test_the_same_worker_executes_the_next_run_with_the_cache_that_was_set(
-    client: AsyncClient, trainer: TrainerProcess
+    client: AsyncClient,
 ) -> None:
-    run_id = (await client.create_run(SPEC)).run.run_id
-    async for _ in client.watch(run_id):
-        pass
+    with capture_logs() as logged:
+        run_id = (await client.create_run(SPEC)).run.run_id
+        async for _ in client.watch(run_id):
+            pass
     assert (await client.get_run(run_id)).state is RunState.SUCCEEDED
     written = json.loads(await client.read_artifact(run_id, "model.json"))
     assert set(written["kept_rows"].values()) == {0}
-    lines = [line for line in trainer.log.read_text().splitlines() if "text_states_kept" in line]
-    logged = [json.loads(line) for line in lines]
-    (said,) = [entry for entry in logged if entry["run_id"] == run_id]
+    (said,) = [entry for entry in logged if entry["event"] == "text_states_kept"]
     names = ("train_rows", "selection_rows", "all_rows", "bytes", "limit")
     assert [said[name] for name in names] == [0, 0, 8, 0, 0]
 
@@ -248,7 +249,7 @@ async def test_an_upload_that_is_too_large_or_no_table_is_refused(
 
 
 async def test_a_served_model_is_tuned_by_its_name(
-    client: AsyncClient, trainer: TrainerProcess, server: LabelServer
+    client: AsyncClient, server: LabelServer
 ) -> None:
     task = dataclasses.replace(served_prompts.SPEC.task, data=DataFiles("served/rows.jsonl"))
     spec = dataclasses.replace(served_prompts.SPEC, task=task)
@@ -261,11 +262,13 @@ async def test_a_served_model_is_tuned_by_its_name(
     (violation,) = caught.value.violations
     assert violation.field == "spec.objective.served_prompt.model"
     assert "served models: own" in violation.description
-    run_id = (await client.create_run(spec)).run.run_id
-    async for _ in client.watch(run_id):
-        pass
+    with capture_logs() as logged:
+        run_id = (await client.create_run(spec)).run.run_id
+        async for _ in client.watch(run_id):
+            pass
     run = await client.get_run(run_id)
     assert run.state is RunState.SUCCEEDED, run.reason
     assert run.usage.tuned_model_tokens == server.tokens > 0
     assert server.keys == {f"Bearer {KEY}"}
-    assert KEY not in trainer.log.read_text()
+    assert logged
+    assert KEY not in str(logged)
