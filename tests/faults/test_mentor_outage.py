@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import contextlib
 import signal
 import socket
 import threading
@@ -13,6 +14,7 @@ from typing import Any
 import pytest
 import torch
 
+from campaigns.faults.local_mentors import Mentors
 from mentorgrad.domain.advice import (
     AdviseOpen,
     Answer,
@@ -113,7 +115,8 @@ def test_a_short_timeout_holds_while_there_is_no_mentor(
 def test_a_killed_mentor_is_unavailable_and_comes_back_with_what_it_was_told(
     remote: Callable[[str], RemoteMentor], mentor_process: Callable[..., Any]
 ) -> None:
-    """And one that is told to stop says so, and the session moves on to the next one."""
+    """And one that is told to stop says so, and the session moves on to the next one. What a
+    process does on a signal is in `tests/rpc/test_mentor.py`."""
     first = mentor_process()
     mentor = remote(first.address)
     mentor.observe(Batch(candidates=(scored("early", "told to the first").candidate,)))
@@ -122,14 +125,14 @@ def test_a_killed_mentor_is_unavailable_and_comes_back_with_what_it_was_told(
     assert ask(mentor, "r2").status is AnswerStatus.UNAVAILABLE
     mentor.observe(Batch(candidates=(scored("late", "told to nobody").candidate,)))
     assert observe_much(mentor)
-    second = mentor_process(port=first.port)
-    answer = ask_until_usable(mentor, "r3")
-    assert "told to the first" in answer.records[0].question
-    assert "told to nobody" in answer.records[0].question
-    second.signal(signal.SIGTERM)
-    assert second.process.wait(120) == 0
-    mentor_process(port=first.port)
-    ask_until_usable(mentor, "r4")
+    with contextlib.closing(Mentors()) as others:
+        others.start(port=first.port)
+        answer = ask_until_usable(mentor, "r3")
+        assert "told to the first" in answer.records[0].question
+        assert "told to nobody" in answer.records[0].question
+        others.stop()
+        others.start(port=first.port)
+        ask_until_usable(mentor, "r4")
 
 
 @pytest.mark.campaign
