@@ -96,7 +96,8 @@ def test_a_live_mentor_answers_every_bad_reply(tmp_path: Path) -> None:
     assert len(report.questions) == len(PROFILES) * len(ProposalKind)
 
 
-@pytest.mark.parametrize("profile", PROFILES)
+# The live mentors above read rubbish in both forms.
+@pytest.mark.parametrize("profile", ["small", pytest.param("capable", marks=pytest.mark.campaign)])
 def test_a_run_whose_mentor_writes_rubbish_at_every_question_succeeds(
     profile: str,
 ) -> None:
@@ -110,7 +111,7 @@ def test_a_run_whose_mentor_writes_rubbish_at_every_question_succeeds(
 
     spec = dataclasses.replace(
         SPEC,
-        stages=Stages(count=len(SPECIMENS) + 1, steps=3),
+        stages=Stages(count=len(SPECIMENS) + 1, steps=1),
         acceptance=Acceptance(finalists=1, probe_steps=1),
     )
     mentors = Mentors()

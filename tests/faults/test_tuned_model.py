@@ -100,7 +100,9 @@ def finished(server: LabelServer, folder: Path, store: RunStore, run_id: str) ->
     return effective(store, run_id), store.read_artifact(run_id, ARTIFACT)
 
 
-@pytest.mark.parametrize("count", [0, pytest.param(5, marks=pytest.mark.campaign), 30, 70])
+@pytest.mark.parametrize(
+    "count", [0, *(pytest.param(n, marks=pytest.mark.campaign) for n in (5, 30)), 70]
+)
 @pytest.mark.usefixtures("impatient")
 def test_a_server_that_is_away_pauses_the_run(
     server: LabelServer,
