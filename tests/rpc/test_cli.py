@@ -5,6 +5,7 @@ from __future__ import annotations
 import hashlib
 import json
 import threading
+import time
 from collections.abc import Iterator
 from concurrent import futures
 from pathlib import Path
@@ -149,7 +150,7 @@ def test_what_the_server_refuses_is_one_line(command: CommandLine) -> None:
 def test_run_watches_to_the_end(command: CommandLine, store: TemporaryRunStore) -> None:
     def work() -> None:
         while not (queued := store.list_runs().runs):
-            pass
+            time.sleep(0.01)
         worker = Worker(store, queued[0].run_id)
         worker.segment(0, 1)
         worker.finish()

@@ -159,6 +159,7 @@ async def test_cancel_pause_resume_and_delete(client: AsyncClient) -> None:
     await until(client, run_id, EventKind.CHECKPOINT_SAVED)
     run = await client.get_run(run_id)
     while run.state is RunState.RUNNING:
+        await asyncio.sleep(0.02)
         run = await client.get_run(run_id)
     assert run.state is RunState.PAUSED
 
@@ -166,6 +167,7 @@ async def test_cancel_pause_resume_and_delete(client: AsyncClient) -> None:
     await until(client, run_id, EventKind.RESUMED)
     paused_at = run.step
     while run.step <= paused_at:
+        await asyncio.sleep(0.02)
         run = await client.get_run(run_id)
     await client.cancel_run(run_id)
     await finish(client, run_id)
