@@ -154,14 +154,15 @@ def main() -> None:
 
 def _hasten() -> None:
     """Does once what every worker would, and makes all that waits impatient."""
-    for name in ("composition", "mentors.controls", "optimizers.first_order", "running.execution"):
+    for name in ("composition", "optimizers.first_order", "run_composition", "running.telemetry"):
         importlib.import_module(f"trainer_service.{name}")
     objectives.build_objective = _remember_objectives()  # type: ignore[assignment]
     stop_control.LEASE = worker.LEASE = scheduler.LEASE = timedelta(seconds=1)
     stop_control.HEARTBEAT_SECONDS = 0.1
-    stop_control.POLL_SECONDS = 0.02
-    scheduler.POLL_SECONDS = 0.05
-    heartbeat.BEAT_SECONDS, heartbeat.LEASE = 0.05, scheduler.LEASE
+    # As seldom as a lease allows: a service looks so often for as long as its run lasts.
+    stop_control.POLL_SECONDS = 0.05
+    scheduler.POLL_SECONDS = 0.1
+    heartbeat.BEAT_SECONDS, heartbeat.LEASE = 0.1, scheduler.LEASE
     sql_agents.SILENT = scheduler.LEASE
     worker.AGENT_SILENCE = 0.0
 
@@ -263,7 +264,7 @@ async def _serve(campaign: Campaign, fork_parent: socket.socket) -> None:
     await heartbeat.AgentHeartbeat(store, lambda: agent, runs).start()
     while not store.progress(campaign.run_id)[1].is_final:
         _let_go_on(campaign)
-        await asyncio.sleep(0.02)
+        await asyncio.sleep(0.1)
     _let_go_on(campaign)  # the run may have ended between two looks
 
 

@@ -13,13 +13,15 @@ from campaigns.faults.kill_cases import CASES, Kill, Outcome, outcome, random_ki
 from campaigns.faults.reference_runs import ReferenceRuns
 from mentorgrad.domain.event import CheckpointSaved, Resumed
 from mentorgrad.domain.run import RunState
+from mentorgrad.domain.spec import Acceptance
 from run_store.open import open_store
 from trainer_service.job import EXIT_NOT_MINE
 
 _CASE = CASES["function-adamw"]
 SPEC = replace(
     _CASE,
-    stages=replace(_CASE.stages, count=2, steps=40),
+    stages=replace(_CASE.stages, count=2, steps=15),
+    acceptance=Acceptance(finalists=1, probe_steps=3),
     checkpoint_interval=timedelta(milliseconds=1),
 )
 """Long enough for the latest point at which something happens."""
@@ -76,7 +78,7 @@ def test_killed_while_a_checkpoint_is_written(reference_runs: ReferenceRuns, n: 
 
 def test_the_torn_end_of_a_write_ahead_log_costs_only_time(reference_runs: ReferenceRuns) -> None:
     whole = reference_runs.undisturbed(SPEC)
-    kills = [Kill("both", checks=40, delay=0.002)]
+    kills = [Kill("both", checks=12, delay=0.002, ahead=5)]
     report, url, run_id = reference_runs.run(SPEC, kills, tear=True)
     assert report["torn"] == 1
     killed = outcome(url, run_id)
@@ -99,7 +101,7 @@ def test_a_torn_checkpoint_is_passed_over(reference_runs: ReferenceRuns) -> None
 def test_a_worker_that_was_only_slow_cannot_append_any_more(reference_runs: ReferenceRuns) -> None:
     """It is stopped for longer than its lease, and goes on when another one has its run."""
     whole = reference_runs.undisturbed(SPEC)
-    report, url, run_id = reference_runs.run(SPEC, [Kill("stopped", checks=60)])
+    report, url, run_id = reference_runs.run(SPEC, [Kill("stopped", checks=20)])
     assert report["stopped"] == [EXIT_NOT_MINE]
     killed = outcome(url, run_id)
     assert (killed.effective, killed.artifact) == (whole.effective, whole.artifact)
@@ -112,7 +114,7 @@ def test_a_worker_that_was_only_slow_cannot_append_any_more(reference_runs: Refe
 
 def test_a_full_disk_with_the_log_on_it_costs_only_time(reference_runs: ReferenceRuns) -> None:
     whole = reference_runs.undisturbed(SPEC)
-    _, url, run_id = reference_runs.run(SPEC, [Kill("disk", checks=60)])
+    _, url, run_id = reference_runs.run(SPEC, [Kill("disk", checks=20, ahead=5)])
     assert f'"run_id": "{run_id}", "seconds"' in reference_runs.log(), (
         "the store was away, and came back"
     )
