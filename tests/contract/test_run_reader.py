@@ -111,7 +111,7 @@ def served() -> Iterator[tuple[list[RunStore], Client]]:
 def world(request: pytest.FixtureRequest, tmp_path: Path) -> Iterator[World]:
     on_postgres = request.param == "postgres"
     sqlite = f"sqlite:///{tmp_path}/runs.db"
-    store = open_store(request.getfixturevalue("postgres_url") if on_postgres else sqlite)
+    store = open_store(request.getfixturevalue("postgres_store_url") if on_postgres else sqlite)
     if request.param == "grpc":
         stores, client = request.getfixturevalue("served")
         stores.append(store)
