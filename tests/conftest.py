@@ -141,7 +141,7 @@ def _shared_schema(_postgres: tuple[str, Any]) -> Iterator[SharedSchema]:
 @pytest.fixture
 def postgres_store_url(_shared_schema: SharedSchema) -> Iterator[str]:
     """URL of a store without rows. Its tables are those of the test before, emptied, since to make
-    them takes Postgres a hundred times as long; a test that changes a table takes `postgres_url`."""
+    them takes Postgres a hundred times as long. What changes a table takes `postgres_url`."""
     yield _shared_schema.url
     _shared_schema.empty()
 

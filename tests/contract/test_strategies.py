@@ -63,6 +63,20 @@ KINDS = [
 ]
 EVERY = pytest.mark.parametrize(("name", "limits"), KINDS, ids=[f"{n}-{k.kind}" for n, k in KINDS])
 PROFILE = pytest.mark.parametrize("profile", list(PROFILES))
+BY_TURNS = pytest.mark.parametrize(
+    ("name", "limits", "profile"),
+    [
+        pytest.param(
+            *(name, limits, profile),
+            id=f"{name}-{limits.kind}-{profile}",
+            marks=[] if (at + turn) % len(PROFILES) == 0 else [pytest.mark.campaign],
+        )
+        for at, (name, limits) in enumerate(KINDS)
+        for turn, profile in enumerate(PROFILES)
+    ],
+)
+"""Every kind with one of the profiles, which take turns. Every kind with every profile is shown by
+`test_replies_that_fit_give_proposals` and `test_no_reply_breaks_the_constraints`."""
 LONG = InvalidInput("too long", reason="QUESTION_TOO_LONG")
 
 
@@ -180,8 +194,7 @@ async def test_replies_that_fit_give_proposals(
         assert answer.status is AnswerStatus.USABLE, answer.detail
 
 
-@EVERY
-@PROFILE
+@BY_TURNS
 async def test_nothing_told_is_enough_to_go_on(
     name: str, limits: Constraints, profile: str
 ) -> None:
@@ -193,8 +206,7 @@ async def test_nothing_told_is_enough_to_go_on(
     assert all(item.parents == () for item in answer.proposals)
 
 
-@EVERY
-@PROFILE
+@BY_TURNS
 async def test_a_trainer_that_sends_a_pool_only_is_enough(
     name: str, limits: Constraints, profile: str
 ) -> None:
@@ -206,8 +218,7 @@ async def test_a_trainer_that_sends_a_pool_only_is_enough(
 
 
 @pytest.mark.slow
-@EVERY
-@PROFILE
+@BY_TURNS
 async def test_the_same_request_and_replies_give_the_same_answer(
     name: str, limits: Constraints, profile: str
 ) -> None:
@@ -287,8 +298,7 @@ async def test_samples_and_order_are_options(name: str, limits: Constraints) -> 
 
 
 @pytest.mark.slow
-@EVERY
-@PROFILE
+@BY_TURNS
 async def test_replies_of_no_use_are_a_typed_outcome_with_all_that_was_said(
     name: str, limits: Constraints, profile: str
 ) -> None:
@@ -303,8 +313,7 @@ async def test_replies_of_no_use_are_a_typed_outcome_with_all_that_was_said(
         assert {reply for record in answer.records for reply in record.raw_replies} == {text}
 
 
-@EVERY
-@PROFILE
+@BY_TURNS
 async def test_what_is_in_the_pool_already_is_not_proposed(
     name: str, limits: Constraints, profile: str
 ) -> None:
@@ -388,8 +397,7 @@ ERRORS = [
 ]
 
 
-@EVERY
-@PROFILE
+@BY_TURNS
 async def test_trouble_before_anything_was_found_passes_through(
     name: str, limits: Constraints, profile: str
 ) -> None:
@@ -426,8 +434,7 @@ def failing_later(error: MentorgradError) -> Callable[[Question, int], str | Men
 
 
 @pytest.mark.slow
-@EVERY
-@PROFILE
+@BY_TURNS
 async def test_a_question_that_is_too_long_shows_less_until_it_fits(
     name: str, limits: Constraints, profile: str
 ) -> None:
