@@ -167,7 +167,7 @@ def world(request: pytest.FixtureRequest, tmp_path: Path) -> World:
 
 
 @pytest.mark.slow
-@pytest.mark.parametrize("world", ["label_prompt", *NAMES[1:]], indirect=True)
+@pytest.mark.parametrize("world", ["label_prompt_tiny", *NAMES], indirect=True)
 def test_a_prediction_is_that_of_the_final_test(world: World) -> None:
     with world.open() as predictor:
         found = predictor.predict_proba(world.texts)
@@ -273,6 +273,7 @@ def test_what_is_no_text_is_refused(world: World) -> None:
         assert predictor.predict_proba(text for text in ["good"]).shape[0] == 1  # type: ignore[arg-type]
 
 
+@of_few
 def test_a_changed_model_is_refused_by_name(world: World) -> None:
     change(world.folder, model_sha256="0" * 64, tuned_model="another")
     with pytest.raises(PreconditionFailed) as refused:

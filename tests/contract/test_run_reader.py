@@ -252,7 +252,7 @@ def test_list_runs_orders_and_pages(world: World, event_maker: Any) -> None:
         (RunOrder.NEWEST, ids[::-1]),
         (RunOrder.BEST_SELECTION_LOSS, by_loss),
     ):
-        for size in (1, 2, 3, 7, 1000):
+        for size in (1, 3, 7):
             found, token = [], ""
             for _ in range(len(ids)):
                 page = world.reader.list_runs(order=order, page_size=size, page_token=token)
@@ -513,7 +513,7 @@ def test_list_candidates_filters_orders_and_pages(world: World, event_maker: Any
                 return found
         raise AssertionError("pages without end")
 
-    for size in (1, 2, 3, 8, 50):
+    for size in (1, 3, 8):
         best = losses(size)
         assert best[:6] == [0.2, 0.2, 0.3, 0.4, 0.5, 0.5]
         assert str(best[6:]) == "[nan, inf]"
