@@ -8,8 +8,9 @@ from statistics import fmean
 
 
 def mean(figures: Iterable[float]) -> float:
-    """The arithmetic mean. Unlike `statistics.fmean`, it has an answer for figures near the maximum
-    float, whose sum is none, and for infinities of both signs: NaN.
+    """The arithmetic mean. Unlike `statistics.fmean`, it is never beyond the figures by a rounding
+    error, and has an answer for figures near the maximum float, whose sum is none, and for
+    infinities of both signs: NaN.
 
     Raises:
         StatisticsError: There are no figures.
@@ -19,7 +20,7 @@ def mean(figures: Iterable[float]) -> float:
     if infinite:  # NaN included
         return infinite
     try:
-        return fmean(values)
+        found = fmean(values)
     except OverflowError:
-        scaled = 2.0 * fsum(value / (2 * len(values)) for value in values)
-        return min(max(scaled, min(values)), max(values))  # it may be rounded up to infinity
+        found = 2.0 * fsum(value / (2 * len(values)) for value in values)
+    return min(max(found, min(values)), max(values))  # rounding can lead beyond them

@@ -21,7 +21,7 @@ def test_any_figures_have_a_mean_within_their_range(figures: list[float]) -> Non
     elif all(map(math.isfinite, figures)):
         assert min(figures) <= found <= max(figures)
         if all(abs(figure) < MAX / 8 for figure in figures):
-            assert found == fmean(figures)
+            assert math.isclose(found, fmean(figures), rel_tol=1e-15)
     else:
         assert math.isinf(found)
 
@@ -30,6 +30,10 @@ def test_figures_whose_sum_is_no_float_have_one_all_the_same() -> None:
     assert mean([MAX, MAX]) == MAX
     assert mean([MAX, MAX, -MAX, -MAX]) == 0.0
     assert mean([8.988465674311579e307, 8.98846567431158e307]) == 8.98846567431158e307
+
+
+def test_equal_figures_are_their_mean() -> None:
+    assert mean([3002399751580331.0] * 3) == 3002399751580331.0
 
 
 def test_no_figures_have_none() -> None:
