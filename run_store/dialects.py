@@ -38,6 +38,8 @@ _POSTGRES = {
     "keepalives_count": 3,
     "tcp_user_timeout": 20_000,
 }
+_TRUSTED_SECONDS = 1.0
+"""Time after its last use in which a connection to Postgres is used again without a question."""
 _PAGE_BYTES = 16 * 1024
 """Page size of a new SQLite file: with the default of 4 KiB, writing tensors takes 1.5 times as
 long."""
@@ -107,7 +109,6 @@ def engine_of(url: URL, read_only: bool = False, *, create: bool = True) -> Engi
             url,
             connect_args={k: v for k, v in _POSTGRES.items() if k not in url.query},
             execution_options={"postgresql_readonly": True} if read_only else {},
-            pool_pre_ping=True,
             **_POOL,
         )
     except ModuleNotFoundError:
@@ -115,12 +116,36 @@ def engine_of(url: URL, read_only: bool = False, *, create: bool = True) -> Engi
             f"Postgres needs a driver: {pip_line('postgres')}", reason="MISSING_EXTRA"
         ) from None
 
+    _ping_what_was_idle(engine)
+
     @sa.event.listens_for(engine, "before_cursor_execute")
     def choose_format(_: Any, cursor: Any, __: str, ___: Any, context: Any, ____: bool) -> None:
         if context is not None and "in_binary" in context.execution_options:
             cursor.format = 1
 
     return engine
+
+
+def _ping_what_was_idle(engine: Engine) -> None:
+    """Has connections replaced that broke while nobody used them. SQLAlchemy's own `pool_pre_ping`
+    asks before each use, which is a third of a short transaction."""
+
+    @sa.event.listens_for(engine, "checkin")
+    def used(_: Any, record: Any) -> None:
+        record.info["used"] = time.monotonic()
+
+    @sa.event.listens_for(engine, "checkout")
+    def ping(connection: Any, record: Any, _: Any) -> None:
+        used = record.info.get("used")
+        if used is None or time.monotonic() - used < _TRUSTED_SECONDS:
+            return
+        dialect = engine.dialect
+        try:
+            dialect.do_ping(connection)
+        except dialect.loaded_dbapi.Error as error:
+            if not dialect.is_disconnect(error, connection, None):
+                raise
+            raise sa.exc.InvalidatePoolError from error
 
 
 def writer_of(engine: Engine) -> Engine:

@@ -144,13 +144,16 @@ class RunWriter(Protocol):
         """
         ...
 
-    def next_runs(self, count: int, owner_limit: int | None = None) -> tuple[Run, ...]:
+    def next_runs(
+        self, count: int, owner_limit: int | None = None, skip: int = 0
+    ) -> tuple[Run, ...]:
         """The QUEUED and INTERRUPTED runs to execute next, at most `count`. Owners take turns: the
         one with the fewest RUNNING runs is first, and of its runs the oldest.
 
         Args:
             count: Maximum number of runs.
             owner_limit: Maximum RUNNING runs of one owner; None: no limit.
+            skip: Number of runs before them that are left out.
         """
         ...
 

@@ -117,7 +117,12 @@ class SnapshotBlock:
     def decode(cls, parts: bytes, losses: bytes, ends: bytes, data: bytes) -> SnapshotBlock:
         """The inverse of `encode`."""
         made = [SegmentPart(*part) for part in _PART.iter_unpack(parts)]
-        return cls(made, np.frombuffer(losses, "<f8"), np.frombuffer(ends, "<u4"), data)
+        return cls(made, cls.losses_of(losses), np.frombuffer(ends, "<u4"), data)
+
+    @staticmethod
+    def losses_of(column: bytes) -> np.ndarray:
+        """`losses`, of their column."""
+        return np.frombuffer(column, "<f8")
 
 
 def summary_of(steps: Sequence[int], losses: np.ndarray, size: int) -> np.ndarray:
@@ -224,4 +229,8 @@ class BlockReader(Protocol):
     def blocks(self, run_id: str, numbers: Sequence[int]) -> Mapping[int, SnapshotBlock]:
         """Stored blocks by their numbers, all at once. A block that a resume has superseded since
         is left out, or is another that has taken its number."""
+        ...
+
+    def losses(self, run_id: str, numbers: Sequence[int]) -> Mapping[int, np.ndarray]:
+        """`SnapshotBlock.losses` of those that `blocks` would return, an eighth of their bytes."""
         ...

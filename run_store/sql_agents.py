@@ -28,6 +28,11 @@ _MOST = 1000
 """Maximum number of agents that are listed."""
 
 
+_WISHES = sa.select(runs.c.run_id, runs.c.desired_state).where(
+    runs.c.run_id.in_(sa.bindparam("runs", expanding=True))
+)
+
+
 class SqlAgents(SqlBase):
     """SQL implementation of `run_store.agents.AgentStore`."""
 
@@ -103,11 +108,9 @@ class SqlAgents(SqlBase):
     def wishes(self, run_ids: Collection[str]) -> Mapping[str, DesiredState]:
         """See `AgentStore.wishes`."""
         with self._reading() as connection:
-            found = connection.execute(
-                sa.select(runs.c.run_id, runs.c.desired_state).where(
-                    runs.c.run_id.in_(list(run_ids)), *visible(runs, self._viewer)
-                )
-            )
+            conditions = visible(runs, self._viewer)
+            statement = _WISHES.where(*conditions) if conditions else _WISHES
+            found = connection.execute(statement, {"runs": list(run_ids)})
             return {row.run_id: DesiredState(row.desired_state) for row in found}
 
     def end_agent(self, name: str, holder: str) -> None:

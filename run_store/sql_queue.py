@@ -25,10 +25,12 @@ class SqlQueue(SqlBase):
         with self._reading() as connection:
             return int(connection.execute(_COUNT_QUEUED).scalar_one())
 
-    def next_runs(self, count: int, owner_limit: int | None = None) -> tuple[Run, ...]:
+    def next_runs(
+        self, count: int, owner_limit: int | None = None, skip: int = 0
+    ) -> tuple[Run, ...]:
         """See `RunWriter.next_runs`."""
         with self._reading() as connection:
-            rows = connection.execute(_next(owner_limit).limit(count)).all()
+            rows = connection.execute(_next(owner_limit).limit(count).offset(skip)).all()
             return tuple(self._decode(row.run_id, row.projection) for row in rows)
 
     def _next_of(

@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Iterator
+from collections.abc import Iterable, Iterator, Mapping
+from functools import lru_cache
+from itertools import chain
 from typing import Any
 
 import sqlalchemy as sa
@@ -40,6 +42,10 @@ _SUMMARY_PAGE = 256
 
 _FULL_PAGE = 16
 """Maximum events per page with raw tensors, which may have several MiB each."""
+
+_LARGE = {EventKind.SEGMENT, EventKind.CANDIDATES_SCORED, EventKind.PROPOSALS_RECEIVED}
+"""Kinds of which a page may have many MiB. Others need no cursor in the database, which takes
+three more statements."""
 
 _BIGINT_MAX = 2**63 - 1
 
@@ -89,22 +95,22 @@ class SqlReader(SqlSnapshots):
 
     def stored_events(self, run_id: str, query: EventQuery | None = None) -> Iterable[StoredEvent]:
         """See `StoredEventReader.stored_events`."""
-        self.progress(run_id)
-        return self._read_events(run_id, query or EventQuery())
+        pages = self._event_pages(run_id, query or EventQuery())
+        return chain(next(pages), chain.from_iterable(pages))
 
-    def _read_events(self, run_id: str, query: EventQuery) -> Iterator[StoredEvent]:
-        """Reads in pages of growing size, since many readers need only the first few events."""
+    def _event_pages(self, run_id: str, query: EventQuery) -> Iterator[list[StoredEvent]]:
+        """Reads in pages of growing size, since many readers need only the first few events; there
+        is at least one. Raises NotFound, also if the run was deleted meanwhile."""
         most = _FULL_PAGE if query.view is View.FULL else _SUMMARY_PAGE
-        statement = _events_statement(query)
+        statement = _events_statement(query.view, tuple(query.kinds), query.effective)
+        options = {} if query.kinds and _LARGE.isdisjoint(query.kinds) else FEW_ROWS
         after, limit = min(max(query.after_seq, 0), _BIGINT_MAX), most // 16
         while True:
+            values = {"run": run_id, "after": after, "most": limit}
             with self._reading() as connection:
-                run = self._row(connection, _PROGRESS, run_id)  # NotFound if deleted meanwhile
-                rows, is_cut = _until_full(
-                    connection, statement, {"run": run_id, "after": after, "most": limit}
-                )
-            for row in rows:
-                yield sql_rows.stored_event(run_id, row, run.annotation)
+                run = self._row(connection, _PROGRESS, run_id)
+                rows, is_cut = _until_full(connection, statement, values, options)
+            yield [sql_rows.stored_event(run_id, row, run.annotation) for row in rows]
             if len(rows) < limit and not is_cut:
                 return
             after, limit = rows[-1].seq, min(limit * 4, most)
@@ -180,12 +186,15 @@ def _decode_candidates(
 
 
 def _until_full(
-    connection: Connection, statement: sa.Select[Any], values: dict[str, Any]
+    connection: Connection,
+    statement: sa.Select[Any],
+    values: dict[str, Any],
+    options: Mapping[str, Any],
 ) -> tuple[list[sa.Row[Any]], bool]:
     """Rows of events up to `paging.EVENTS_BYTES`, and whether there may be more."""
     found: list[sa.Row[Any]] = []
     room = paging.EVENTS_BYTES
-    with connection.execute(statement, values, execution_options=FEW_ROWS) as rows:
+    with connection.execute(statement, values, execution_options=options) as rows:
         for row in rows:
             found.append(row)
             room -= len(row.event) + len(getattr(row, "data", None) or b"")
@@ -199,10 +208,11 @@ def _ranked(loss: sa.ColumnElement[float | None]) -> list[sa.ColumnElement[Any]]
     return [loss.is_(None), sa.func.coalesce(loss, 0.0)]
 
 
-def _events_statement(query: EventQuery) -> sa.Select[Any]:
+@lru_cache(64)  # to build it takes as long as to execute it
+def _events_statement(view: View, kinds: tuple[EventKind, ...], effective: bool) -> sa.Select[Any]:
     columns = [events.c.seq, events.c.kind, events.c.data.label("event")]
     source: sa.FromClause = events
-    if query.view is View.FULL:
+    if view is View.FULL:
         tensor = trajectory_segments.c
         columns += [tensor.codec, tensor.dtype, tensor.shape, tensor.sha256, tensor.data]
         on = (tensor.run_id == events.c.run_id) & (tensor.seq == events.c.seq)
@@ -211,10 +221,10 @@ def _events_statement(query: EventQuery) -> sa.Select[Any]:
     statement = statement.where(
         events.c.run_id == bindparam("run"), events.c.seq > bindparam("after")
     )
-    if query.kinds:
-        kinds = [EventKind(kind).value for kind in query.kinds]
-        statement = statement.where(events.c.kind.in_(kinds))
-    if query.effective:
+    if kinds:
+        names = [EventKind(kind).value for kind in kinds]
+        statement = statement.where(events.c.kind.in_(names))
+    if effective:
         statement = statement.where(events.c.superseded.is_(False))
     return statement.order_by(events.c.seq).limit(bindparam("most"))
 

@@ -2,7 +2,8 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
+from typing import Any
 
 import numpy as np
 import sqlalchemy as sa
@@ -48,16 +49,25 @@ class SqlSnapshots(SqlBase):
 
     def blocks(self, run_id: str, numbers: Sequence[int]) -> dict[int, SnapshotBlock]:
         """See `BlockReader.blocks`."""
-        found: dict[int, SnapshotBlock] = {}
+        rows = self._named(_BLOCKS, run_id, numbers)
+        return {number: SnapshotBlock.decode(*row) for number, *row in rows}
+
+    def losses(self, run_id: str, numbers: Sequence[int]) -> dict[int, np.ndarray]:
+        """See `BlockReader.losses`."""
+        rows = self._named(_LOSSES, run_id, numbers)
+        return {number: SnapshotBlock.losses_of(losses) for number, losses in rows}
+
+    def _named(
+        self, statement: sa.Select[Any], run_id: str, numbers: Sequence[int]
+    ) -> Iterator[sa.Row[Any]]:
+        """The rows of stored blocks."""
         with self._reading() as connection:
             for start in range(0, len(numbers), _NAMED_AT_ONCE):
                 part = numbers[start : start + _NAMED_AT_ONCE]
                 named = dialects.one_of(connection, snapshot_blocks.c.number, part)
-                rows = connection.execute(
-                    _BLOCKS.where(named), {"run": run_id}, execution_options=dialects.IN_BINARY
+                yield from connection.execute(
+                    statement.where(named), {"run": run_id}, execution_options=dialects.IN_BINARY
                 ).all()
-                found |= {number: SnapshotBlock.decode(*row) for number, *row in rows}
-        return found
 
 
 _RUN = sa.select(runs.c.run_id).where(runs.c.run_id == bindparam("run"))
@@ -75,3 +85,4 @@ _LATER = (
 _BLOCKS = sa.select(
     _blocks.number, _blocks.parts, _blocks.losses, _blocks.ends, _blocks.snapshots
 ).where(_blocks.run_id == bindparam("run"))
+_LOSSES = sa.select(_blocks.number, _blocks.losses).where(_blocks.run_id == bindparam("run"))

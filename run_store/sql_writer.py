@@ -24,12 +24,16 @@ from mentorgrad.wire import codec
 from run_store import dialects, invariants, run_index, sql_blocks, sql_outbox, sql_rows
 from run_store.import_buffer import chunks, rows_ahead
 from run_store.protocols import Lease
+from run_store.snapshot_blocks import BlockMaker
 from run_store.sql_audit import audited
 from run_store.sql_base import CREATE_LOCK
 from run_store.sql_queue import SqlQueue
 from run_store.sql_uploads import drop_unused, files_of, keep_uploads
 from run_store.tables import blobs, candidates, events, run_labels, runs, trajectory_segments
 from run_store.visibility import visible
+
+_BEFORE_SNAPSHOTS = 2
+"""Events that each run has before the first of its worker: `Created`, and the claim."""
 
 _NO_LEASE = {"lease_owner": None, "lease_expires_at": None, "desired_state": "run"}
 
@@ -243,6 +247,8 @@ class SqlWriter(SqlQueue):
                 return run.last_seq
             invariants.check_attempt(run, attempt)
             maker = self._makers.take(run_id, run.last_seq)
+            if maker is None and run.last_seq <= _BEFORE_SNAPSHOTS:
+                maker = BlockMaker()
             for index, event in enumerate(new):
                 invariants.check_follows(run, event, f"events[{index}]")
                 run = fold(run, event, chain(self._earlier(connection, event), islice(new, index)))

@@ -10,6 +10,8 @@ from run_store.snapshot_blocks import BlockIndex, SnapshotBlock
 
 Load = Callable[[np.ndarray], Iterable[tuple[int, SnapshotBlock]]]
 """Yields blocks by their numbers, in order; leaves out those that are gone."""
+LoadLosses = Callable[[np.ndarray], Iterable[tuple[int, np.ndarray]]]
+"""The same, of the blocks' train losses only."""
 
 
 class Selection:
@@ -17,12 +19,20 @@ class Selection:
 
     Args:
         index: All blocks of the run.
-        load: Reads blocks, of which only those that the range cuts are needed.
+        load: Reads blocks; at first those that the range cuts.
+        load_losses: Reads losses, for `min_max`.
         first_step: Lowest step; 0: no limit.
         last_step: Highest step, inclusive; 0: no limit.
     """
 
-    def __init__(self, index: BlockIndex, load: Load, first_step: int, last_step: int) -> None:
+    def __init__(
+        self,
+        index: BlockIndex,
+        load: Load,
+        load_losses: LoadLosses,
+        first_step: int,
+        last_step: int,
+    ) -> None:
         summaries = index.summaries
         last = last_step or np.iinfo(np.int64).max
         first = first_step or np.iinfo(np.int64).min
@@ -35,7 +45,7 @@ class Selection:
             found = block.steps()
             rows = np.flatnonzero((found >= first) & (found <= last))
             self._rows[number], counts[number] = rows, len(rows)
-        self._summaries, self._load = summaries, load
+        self._summaries, self._load, self._load_losses = summaries, load, load_losses
         self._ends = counts.cumsum()
         self._starts = self._ends - counts
 
@@ -99,12 +109,11 @@ class Selection:
         whole, begins = self._summaries[numbers[~is_cut]], starts[~is_cut]
         at = (begins, begins + whole["lowest_at"], begins + whole["highest_at"])
         parts = [(*at, whole["lowest"], whole["highest"])]
-        for number, block in self._load(numbers[is_cut]):
-            losses = block.losses
-            if number in self._rows:
-                losses = losses[self._rows[number]]
-            places = self._starts[number] + np.arange(len(losses))
-            parts.append((places, places, places, losses, losses))
+        for number, losses in self._load_losses(numbers[is_cut]):
+            rows = self._rows.get(number)
+            shown = losses if rows is None else losses[rows]
+            places = self._starts[number] + np.arange(len(shown))
+            parts.append((places, places, places, shown, shown))
         found = [np.concatenate(column) for column in zip(*parts, strict=True)]
         cells = np.empty(len(found[0]), _CELL)
         for name, column in zip(_CELL.names or (), found, strict=True):

@@ -75,7 +75,7 @@ class _Chosen:
     def pieces(self) -> Iterator[Piece]:
         """Yields the chosen snapshots. Parameters are read for the segments of these only."""
         query, is_full = self._query, self._query.view is View.FULL
-        found = Selection(self._index, self._load, query.first_step, query.last_step)
+        found = Selection(self._index, self._load, self._losses, query.first_step, query.last_step)
         choose = found.min_max if query.thinning is Thinning.MIN_MAX else found.even
         group = _Group(0, 0)
         for block, rows in found.blocks(choose(query.max_points)):
@@ -102,6 +102,13 @@ class _Chosen:
                     yield number, self._index.recent[number - self._index.stored]
                 elif number in found:
                     yield number, found[number]
+
+    def _losses(self, numbers: np.ndarray) -> Iterator[tuple[int, np.ndarray]]:
+        """Yields the train losses of blocks, in order."""
+        stored = numbers[numbers < self._index.stored].tolist()
+        yield from sorted(self._reader.losses(self._run_id, stored).items())
+        for number in numbers[numbers >= self._index.stored].tolist():
+            yield number, self._index.recent[number - self._index.stored].losses
 
     def _piece(self, group: _Group) -> Iterator[Piece]:
         if not group.snapshots:

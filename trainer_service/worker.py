@@ -150,8 +150,11 @@ def work(
     """Executes the run; returns the exit code. Without an inbox, it asks the store what is wanted
     of the run."""
     try:
-        store.heartbeat(job.run_id, job.attempt, LEASE)
+        if inbox is None:  # otherwise the agent renews the lease
+            store.heartbeat(job.run_id, job.attempt, LEASE)
         run = store.get_run(job.run_id)
+        if (run.state, run.attempt) != (RunState.RUNNING, job.attempt):
+            raise Conflict(f"the run is {run.state.value}, in attempt {run.attempt}")
         lease = Lease(run.run_id, job.attempt, run.last_seq)
     except (NotFound, Conflict) as error:
         log.info("lease_lost", error=error.message)

@@ -268,7 +268,10 @@ def test_owners_take_turns(opened: Any) -> None:
     b = [queue(BOB) for _ in range(2)]
     assert following(9) == [a[0], b[0], a[1], b[1], a[2], a[3]]
     assert following(3) == [a[0], b[0], a[1]]
+    assert following(3, skip=2) == [a[1], b[1], a[2]]
+    assert following(9, skip=6) == []
     assert following(9, owner_limit=1) == [a[0], b[0]]
+    assert following(9, owner_limit=1, skip=1) == [b[0]]
     for run_id in a[:2]:
         opened.store.claim(run_id, "worker", timedelta(minutes=1))
     assert following(9) == [b[0], b[1], a[2], a[3]]

@@ -15,6 +15,7 @@ import random
 import signal
 import time
 from collections.abc import Callable, Mapping, Sequence
+from functools import partial
 
 import structlog
 
@@ -46,6 +47,10 @@ log of each run gets an entry for every such attempt."""
 _SPARE_RUNS = 16
 """Further runs that are read, in case that other agents claim the first ones. Whether they can be
 executed is decided for those that may be claimed, and for more if others were quicker."""
+
+
+_MOST_SKIPPED = 256
+"""Maximum number of first runs that are left to others, in that case."""
 
 
 class Scheduler:
@@ -97,7 +102,7 @@ class Scheduler:
         self._minders: set[asyncio.Task[None]] = set()
         self._wake = asyncio.Event()
         self._closing = self._is_late = False
-        self._spare = 0
+        self._spare = self._most_skipped = 0
         # Held from a claim to the start of its worker, which the end of the agent waits for.
         self._claiming = asyncio.Lock()
         self._paused_until = 0.0
@@ -188,10 +193,7 @@ class Scheduler:
             return
         passed_over = len(self._workers) + len(self._suitability.refused)
         size = len(free) + passed_over + _SPARE_RUNS
-        found = await asyncio.to_thread(self._store.next_runs, size, self._owner_limit)
-        waiting = [run for run in found if run.run_id not in self._workers]
-        wanted = len(free) + self._spare
-        left = await asyncio.to_thread(self._suitability.of, waiting, self._store, wanted)
+        left = await self._suitable(size, len(free) + self._spare)
         while self._left != 0 and (among := _that_fit(left, free)):
             async with self._claiming:
                 if self._closing:
@@ -199,16 +201,41 @@ class Scheduler:
                 lease = await asyncio.to_thread(
                     self._store.claim_next, list(among), self._holder, LEASE, self._owner_limit
                 )
+                self._learn(in_vain=lease is None)
                 if lease is None:  # other agents have them; more may wait behind
-                    self._is_late = True
-                    self._spare = min(2 * self._spare + 1, _SPARE_RUNS)
                     return
-                self._spare //= 2
                 devices = _for_one_run(free)[: among[lease.run_id].spec.devices]
                 await self._start(lease, devices)
             for device in devices:
                 free.remove(device)
             left = [run for run in left if run.run_id != lease.run_id]
+
+    async def _suitable(self, size: int, wanted: int) -> list[Run]:
+        """The next runs that can be executed here, of the first ones, or of some behind these."""
+        while True:
+            skip = random.randint(0, self._most_skipped)
+            found = await asyncio.to_thread(self._store.next_runs, size, self._owner_limit, skip)
+            if found or not skip:
+                break
+            self._most_skipped = skip // 2
+        waiting = [run for run in found if run.run_id not in self._workers]
+        decide = partial(self._suitability.of, are_first=not skip)
+        return await asyncio.to_thread(decide, waiting, self._store, wanted)
+
+    def _learn(self, *, in_vain: bool) -> None:
+        """Has the next looks spread over more runs if others were quicker, and over fewer if not.
+
+        A run that needs several devices might never get them if those behind it did not wait
+        (`_that_fit`). So only an agent for which there is no such run passes over the first ones.
+        """
+        if in_vain:
+            self._is_late = True
+            self._spare = min(2 * self._spare + 1, _SPARE_RUNS)
+            if len(_for_one_run(self._slots)) == 1:
+                self._most_skipped = min(4 * self._most_skipped + _SPARE_RUNS, _MOST_SKIPPED)
+        else:
+            self._spare //= 2
+            self._most_skipped //= 2
 
     async def _start(self, lease: Lease, devices: Sequence[str]) -> None:
         """Starts the worker of a claimed run."""

@@ -42,19 +42,25 @@ class Suitability:
         """Waiting run → why it cannot be executed here."""
         return {run_id: why for run_id, (why, _) in dict(self._known).items() if why}
 
-    def of(self, waiting: Sequence[Run], store: RunStore, wanted: int) -> list[Run]:
+    def of(
+        self, waiting: Sequence[Run], store: RunStore, wanted: int, *, are_first: bool = True
+    ) -> list[Run]:
         """The first waiting runs that can be executed here, in their order.
 
         Args:
-            waiting: All runs that have to be decided about; others are forgotten.
+            waiting: All runs that have to be decided about.
             store: The run store.
             wanted: Number of runs that are enough: events, data and models, which take time, are
                 looked at for no further one.
+            are_first: Whether they are the first that wait. What is known of others is forgotten
+                then, and otherwise kept for its time.
+            are_first: Whether no other run is before them; what is known of others is forgotten.
 
         Raises:
             MentorgradError: The store does not answer.
         """
         now = time.monotonic()
+        others = {} if are_first else {k: v for k, v in self._known.items() if now < v[1]}
         known: dict[str, tuple[str, float]] = {}
         found: list[Run] = []
         for run in waiting:
@@ -71,7 +77,7 @@ class Suitability:
             known[run.run_id] = why, until
             if not why:
                 found.append(run)
-        self._known = known
+        self._known = others | known
         return found
 
     def _is_dear(self, run: Run) -> bool:

@@ -43,6 +43,11 @@ KEEP = 2
 
 T = TypeVar("T")
 
+Found = tuple[int, LoopState | None, dict[str, Tensor], tuple[str, ...]]
+"""(seq of a checkpoint's event, state, moments, names of the checkpoints up to it)."""
+NOTHING: Found = 0, None, {}, ()
+"""There is none, and the run must start from the beginning."""
+
 
 def _pack(value: Any) -> str:
     return base64.b64encode(codec.encode(value)).decode()
@@ -193,13 +198,8 @@ class CheckpointWriter:
 
 def find(
     reader: RunReader, run_id: str, spec: RunSpec, prices: Prices, device: torch.device
-) -> tuple[int, LoopState | None, dict[str, Tensor], tuple[str, ...]]:
-    """Finds the newest effective checkpoint that can be read.
-
-    Returns:
-        (seq of its event, state, moments, names of the checkpoints up to it); (0, None, {}, ())
-        if there is none and the run must start from the beginning.
-    """
+) -> Found:
+    """Finds the newest effective checkpoint that can be read, or `NOTHING`."""
     query = EventQuery(kinds=(EventKind.CHECKPOINT_SAVED,), effective=True)
     saved = [
         (event.seq, event.payload)
@@ -218,4 +218,4 @@ def find(
             continue
         names = tuple(c.artifact for _, c in saved[max(index + 1 - KEEP, 0) : index + 1])
         return seq, state, moments, names
-    return 0, None, {}, ()
+    return NOTHING

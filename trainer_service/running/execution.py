@@ -200,13 +200,16 @@ def _run(
     control.check()  # building the objective may have taken seconds
     problem = objective.problem
     prices = run_prices(spec, problem.costs, problem.task)
-    seq, at, moments, known = recorder.read(
-        lambda: checkpoint.find(store, run.run_id, spec, prices, objective.device), control.check
-    )
+    found = checkpoint.NOTHING  # a first attempt has none
     logged: dict[str, ProposalsReceived] = {}
     if lease.attempt > 1:
+        found = recorder.read(
+            lambda: checkpoint.find(store, run.run_id, spec, prices, objective.device),
+            control.check,
+        )
         logged = recorder.read(lambda: _logged_answers(store, run.run_id), control.check)
-        recorder.put(Resumed(seq, run.reason))
+        recorder.put(Resumed(found[0], run.reason))
+    _, at, moments, known = found
     mentor = FallbackMentor(
         spec.mentor.name,
         parts.mentor(run, objective),

@@ -55,6 +55,36 @@ def test_a_bulk_insert_on_a_lost_connection_gives_that_connection_up(postgres_ur
 
 
 @pytest.mark.slow
+def test_a_connection_that_broke_while_idle_is_replaced(
+    postgres_url: str, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    asked = sa.text("SELECT pg_backend_pid()")
+    engine = dialects.engine_of(dialects.parse(postgres_url))
+    other = dialects.engine_of(dialects.parse(postgres_url))
+
+    def backend() -> int:
+        with engine.connect() as connection:
+            return int(connection.execute(asked).scalar_one())
+
+    def end(pid: int) -> None:
+        with other.connect() as connection:
+            connection.execute(sa.text("SELECT pg_terminate_backend(:pid, 5000)"), {"pid": pid})
+
+    monkeypatch.setattr(dialects, "_TRUSTED_SECONDS", 1e6)
+    first = backend()
+    assert backend() == first
+    end(first)
+    with pytest.raises(sa.exc.OperationalError):  # it was in use just now, so nobody asked
+        backend()
+    second = backend()
+    end(second)
+    monkeypatch.setattr(dialects, "_TRUSTED_SECONDS", 0.0)
+    assert backend() not in (first, second)
+    engine.dispose()
+    other.dispose()
+
+
+@pytest.mark.slow
 def test_a_bulk_insert_of_a_row_that_is_there_is_an_integrity_error(postgres_url: str) -> None:
     store = open_store(postgres_url)
     run, _ = store.create(Created())

@@ -256,6 +256,46 @@ async def test_a_run_that_another_agent_claims_first_is_left_to_it(
         assert rig.store.get_run(contested).attempt == 1
 
 
+@pytest.mark.parametrize(("devices", "most"), [(("cuda:0",), 256), (("cuda:0", "cuda:1"), 0)])
+async def test_agents_that_were_too_late_spread_over_more_runs(
+    rig: Rig, monkeypatch: pytest.MonkeyPatch, devices: tuple[str, ...], most: int
+) -> None:
+    """But for those that might have a run wait for several devices, which is then the first."""
+    skipped: list[int] = []
+    next_runs, claim_next = rig.store.next_runs, rig.store.claim_next
+
+    def noted(count: int, limit: int | None, skip: int) -> Any:
+        skipped.append(skip)
+        return next_runs(count, limit, min(skip, 2))
+
+    def too_late(*arguments: Any) -> Lease | None:
+        return None if len(skipped) < 5 else claim_next(*arguments)
+
+    monkeypatch.setattr(module, "_LATE_SECONDS", 0.0)
+    monkeypatch.setattr(module.random, "randint", lambda _, most: most)
+    monkeypatch.setattr(rig.store, "next_runs", noted)
+    monkeypatch.setattr(rig.store, "claim_next", too_late)
+    runs = [rig.create() for _ in range(4)]
+    async with rig.scheduling(*devices):
+        worker = await rig.worker(1)
+        assert skipped[:5] == [min(skip, most) for skip in (0, 16, 80, 256, 256)]
+        assert worker.run_id == runs[2 if most else 0]
+
+
+async def test_an_agent_that_passed_over_all_runs_takes_one_of_them(
+    rig: Rig, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(module, "_LATE_SECONDS", 0.0)
+    monkeypatch.setattr(module.random, "randint", lambda _, most: most)
+    claim_next, late = rig.store.claim_next, iter([True, True])
+    monkeypatch.setattr(
+        rig.store, "claim_next", lambda *given: None if next(late, False) else claim_next(*given)
+    )
+    run_id = rig.create()
+    async with rig.scheduling():
+        assert (await rig.worker(1)).run_id == run_id
+
+
 async def test_runs_are_held_while_their_workers_live_and_do_not_hang(rig: Rig) -> None:
     first, second = rig.create(), rig.create()
     async with rig.scheduling("cuda:0", "cuda:1") as scheduler:

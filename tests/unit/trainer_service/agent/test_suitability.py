@@ -146,6 +146,8 @@ def test_a_decision_counts_for_a_while(
         "its data differ from those here"
     ] * 2
     assert len(asked) == 1
+    suitability.of([], store, 1, are_first=False)
+    assert set(suitability.refused) == {run.run_id}
     suitability.of([], store, 1)
     assert suitability.refused == {}  # it no longer waits
     monkeypatch.setattr(module, "AGAIN_SECONDS", 0.0)
