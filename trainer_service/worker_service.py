@@ -11,8 +11,10 @@ import asyncio
 import contextlib
 import gc
 import json
+from collections.abc import Callable, Coroutine
 from contextlib import AsyncExitStack
 from functools import partial
+from typing import Any
 
 import structlog
 from prometheus_client import CollectorRegistry
@@ -28,18 +30,22 @@ from trainer_service.agent.local_agent import LocalAgent, Role
 from trainer_service.agent.settings import WorkerSettings
 from trainer_service.control_plane.data_check import data_check
 
+Told = Callable[[Callable[[], None]], Coroutine[Any, Any, None]]
+
 log = structlog.get_logger(__name__)
 
 _LOOK_SECONDS = 0.2
 """Interval at which it looks whether it is done."""
 
 
-async def serve(settings: WorkerSettings) -> None:
-    """Executes runs until SIGINT or SIGTERM, or until there is nothing left to do. When it is
+async def serve(settings: WorkerSettings, told: Told = wait_for_signal) -> None:
+    """Executes runs until it is told to end, or until there is nothing left to do. When it is
     ready, it writes one JSON line with its name to standard output.
 
     Args:
         settings: Read once, at start.
+        told: Waits until it is told to end, by default by SIGINT or SIGTERM; calls its argument
+            when it listens.
 
     Raises:
         InvalidInput: A setting is invalid, or the store has another schema.
@@ -70,14 +76,17 @@ async def serve(settings: WorkerSettings) -> None:
         log.info("serving", name=settings.name, metrics=shown, store=store.url)
         metrics = {"metrics": shown} if shown else {}
         ready = {"service": "worker", "name": settings.name, **metrics}
-        await _until_done(agent, settings, partial(print, json.dumps(ready), flush=True))
+        end = told(partial(print, json.dumps(ready), flush=True))
+        await _until_done(agent, settings, asyncio.create_task(end))
         log.info("stopping", within_seconds=settings.drain_seconds)
     tracing.flush()
 
 
-async def _until_done(agent: LocalAgent, settings: WorkerSettings, ready: partial[None]) -> None:
-    """Waits for a signal, the end of the last run, or the end of the time without a run."""
-    told = asyncio.create_task(wait_for_signal(ready))
+async def _until_done(
+    agent: LocalAgent, settings: WorkerSettings, told: asyncio.Task[None]
+) -> None:
+    """Waits until it is told to end, for the end of the last run, or for the end of the time
+    without a run."""
     limit = settings.until_idle
     while not told.done():
         scheduler = agent.scheduler

@@ -14,6 +14,11 @@ app = typer.Typer(help="A worker without a trainer service: executes the runs of
 
 def run_service(settings: WorkerSettings) -> None:
     """Runs the worker until it is done, or until SIGTERM or Ctrl-C."""
+    if settings.ray:
+        from trainer_service.ray_agents import serve_on_ray
+
+        asyncio.run(serve_on_ray(settings))
+        return
     from trainer_service.worker_service import serve
 
     asyncio.run(serve(settings))

@@ -8,7 +8,7 @@ import socket
 from pathlib import Path
 from typing import Annotated, Any
 
-from pydantic import Field, field_validator
+from pydantic import Field, field_validator, model_validator
 from pydantic_settings import NoDecode, SettingsConfigDict
 
 from mentorgrad.domain.spec import CONTROLS
@@ -145,6 +145,10 @@ class ExecutionSettings(OperationSettings, ModelSettings):
         return check_roots(value)
 
 
+RAY_ONLY = ("ray_workers", "ray_cpus", "ray_gpus")
+"""Settings that have a meaning with ``ray`` only."""
+
+
 class WorkerSettings(ExecutionSettings):
     """Settings of an agent without a trainer service: ``mentorgrad serve worker``."""
 
@@ -163,6 +167,44 @@ class WorkerSettings(ExecutionSettings):
         ge=0.0,
         description="Time without a run after which the worker exits, in seconds. Default: never.",
     )
+    ray: bool = Field(
+        False,
+        description="Start workers on the nodes of a Ray cluster instead of here: of the one that "
+        "RAY_ADDRESS names, or that this machine is part of.",
+    )
+    ray_workers: int = Field(1, ge=1, le=10_000, description="With --ray: number of workers.")
+    ray_cpus: int = Field(
+        1,
+        ge=1,
+        le=1024,
+        description="With --ray: CPUs of a node that each worker has. Unless --threads is given, "
+        "its runs share them.",
+    )
+    ray_gpus: float = Field(
+        0.0,
+        ge=0.0,
+        le=64.0,
+        description="With --ray: GPUs of a node that each worker has. A fraction, such as 0.25, "
+        "makes workers share a GPU, which divides neither its memory nor its time.",
+    )
+
+    @field_validator("ray_gpus")
+    @classmethod
+    def _check_gpus(cls, value: float) -> float:
+        if value > 1 and value != int(value):
+            raise ValueError("must be a whole number, or less than 1")
+        return value
+
+    @model_validator(mode="after")
+    def _check_ray(self) -> WorkerSettings:
+        given = [name for name in RAY_ONLY if name in self.model_fields_set]
+        if given and not self.ray:
+            raise ValueError(f"{given[0]} is for workers on a Ray cluster, and ray is not set")
+        if self.ray and self.metrics:
+            raise ValueError("metrics must be empty with ray: its workers may share a machine")
+        if self.ray and self.device == "cuda" and not self.ray_gpus:
+            raise ValueError("device cuda with ray needs ray_gpus")
+        return self
 
     @field_validator("store")
     @classmethod

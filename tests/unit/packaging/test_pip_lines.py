@@ -243,7 +243,7 @@ def test_what_the_wheels_of_cuda_ask_for_is_pinned() -> None:
 @pytest.mark.slow
 def test_every_extra_resolves_and_the_commands_name_only_what_there_is() -> None:
     extras = PROJECT["optional-dependencies"]
-    for extra in extras.keys() - {"protos", *TRACKERS}:  # pinned by themselves, see below
+    for extra in extras.keys() - {"protos", "ray", *TRACKERS}:  # pinned by themselves, see below
         wrong = sorted(set(unresolved([Requirement(f"{OURS}[{extra}]")], PYTHONS[0])))
         assert not wrong, extra
     assert EXTRAS.keys() <= extras.keys()
@@ -293,6 +293,11 @@ def test_trackers_are_extras_with_pins_of_their_own(tracker: str) -> None:
     assert pins["tensorboard"] == PINS["tensorboard"]
     (everything,) = (Requirement(line) for line in extras["dev"] if line.startswith(OURS))
     assert tracker not in everything.extras
+
+
+def test_ray_is_an_extra_with_a_pin_of_its_own() -> None:
+    (wanted,) = map(Requirement, PROJECT["optional-dependencies"]["ray"])
+    assert wanted.specifier.contains(constraints("constraints-ray.txt")["ray"])
 
 
 def test_a_missing_or_contrary_pin_would_be_seen(monkeypatch: pytest.MonkeyPatch) -> None:
