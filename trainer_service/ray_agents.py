@@ -100,7 +100,8 @@ class RayAgents:
         keepers = [asyncio.create_task(self._keep()) for _ in range(self._settings.ray_workers)]
         all_ended = asyncio.gather(*keepers)
         told = asyncio.create_task(wait_for_signal(ready))
-        await asyncio.wait([told, all_ended], return_when=asyncio.FIRST_COMPLETED)
+        either: list[asyncio.Future[Any]] = [told, all_ended]
+        await asyncio.wait(either, return_when=asyncio.FIRST_COMPLETED)
         told.cancel()
         self._leaving.set()
         for actor, has_begun in self._begun.items():
