@@ -59,7 +59,7 @@ class SqlSnapshots(SqlBase):
 
     def _named(
         self, statement: sa.Select[Any], run_id: str, numbers: Sequence[int]
-    ) -> Iterator[sa.Row[Any]]:
+    ) -> Iterator[Any]:
         """The rows of stored blocks."""
         with self._reading() as connection:
             for start in range(0, len(numbers), _NAMED_AT_ONCE):
