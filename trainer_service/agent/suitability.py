@@ -54,7 +54,6 @@ class Suitability:
                 looked at for no further one.
             are_first: Whether they are the first that wait. What is known of others is forgotten
                 then, and otherwise kept for its time.
-            are_first: Whether no other run is before them; what is known of others is forgotten.
 
         Raises:
             MentorgradError: The store does not answer.
