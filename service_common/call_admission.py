@@ -35,6 +35,8 @@ from service_common.places import (
     Rates,
     Turns,
 )
+from service_common.shares import Account, Charged, Shares
+from service_common.shares import enter as enter_account
 
 Context = Any
 """A `grpc.aio.ServicerContext`, of any messages."""
@@ -86,6 +88,7 @@ class CallAdmission(grpc.aio.ServerInterceptor):
         self._rates = Rates()
         self._rate = rate
         self.places = Places(limits)
+        self.shares = Shares()
         self._arriving = Turns(ARRIVING)
         self._strangers = Newest(STRANGERS, _STRANGERS_SECONDS)
 
@@ -123,14 +126,15 @@ class CallAdmission(grpc.aio.ServerInterceptor):
     def _by_caller(self, call: _Incoming, function: Serve) -> Serve:
         async def admitted(requests: Any, context: Context) -> Any:
             async with _refusing(context):
-                holder, check = self._admit(call, context)
+                holder, check, account = self._admit(call, context)
+                await account.turn(begins=True)
                 if call.streams_requests:
                     with Grant(check) as grant:
                         async with grant.waiting():
-                            return await function(requests, context)
+                            return await Charged(account, function(requests, context))
                 request = await self._arrived(holder, context)
                 async with _within(DEADLINES.get(call.method, _CALL_SECONDS)):
-                    return await function(request, context)
+                    return await Charged(account, function(request, context))
 
         return admitted
 
@@ -138,7 +142,8 @@ class CallAdmission(grpc.aio.ServerInterceptor):
         async def admitted(requests: Any, context: Context) -> AsyncIterator[Any]:
             async with _refusing(context):
                 try:
-                    holder, check = self._admit(call, context)
+                    holder, check, account = self._admit(call, context)
+                    await account.turn(begins=True)
                 except MentorgradError:
                     if call.streams_requests:
                         await self._written(context)
@@ -150,15 +155,19 @@ class CallAdmission(grpc.aio.ServerInterceptor):
                     async with contextlib.aclosing(function(request, context)) as responses:
                         while True:
                             async with grant.waiting():
-                                response = await anext(responses, None)
+                                response = await Charged(account, anext(responses, None))
                             if response is None:
                                 return
                             yield response
+                            await account.turn()
 
         return admitted
 
-    def _admit(self, call: _Incoming, context: Context) -> tuple[Holder, GrantCheck | None]:
-        """Whose the place is that the call has until it ends, and the check of the permission."""
+    def _admit(
+        self, call: _Incoming, context: Context
+    ) -> tuple[Holder, GrantCheck | None, Account]:
+        """Whose the place is that the call has until it ends, the check of the permission, and the
+        account of what the call takes."""
         holder, check = self._authenticator.enter(call.method, call.metadata, context)
         caller = current_caller()
         rate = caller.call_rate or (self._rate if caller.has_limits else None)
@@ -166,7 +175,10 @@ class CallAdmission(grpc.aio.ServerInterceptor):
             self._rates.count(caller.owner, rate)
         # Not with a block: a cancelled response stream's function may wait for the collector.
         context.add_done_callback(self.places.take(call.kind, holder))
-        return holder, check
+        account = self.shares.account(caller.owner, is_limited=caller.has_limits)
+        context.add_done_callback(account.close)
+        enter_account(account)
+        return holder, check, account
 
     async def _arrived(self, holder: Holder, context: Context) -> bytes:
         """Receives a request."""

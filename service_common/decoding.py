@@ -19,6 +19,7 @@ from google.protobuf.message import DecodeError
 from mentorgrad.errors import InvalidInput
 from mentorgrad.wire.channels import MAX_MESSAGE_BYTES
 from mentorgrad.wire.codec import MAX_ENTRIES, from_message
+from service_common import shares
 
 M = TypeVar("M")
 T = TypeVar("T")
@@ -83,8 +84,12 @@ def decoder(handler: Any, method: str) -> Decode:
     async def read(raw: bytes) -> Any:
         return parsed(await counted(raw))
 
+    async def read_in_turn(raw: bytes) -> bytes:
+        await shares.turn(len(raw))
+        return await counted(raw)
+
     async def read_stream(source: AsyncIterator[bytes]) -> Any:
-        return DecodedRequests((await counted(raw) async for raw in source), parsed)
+        return DecodedRequests((await read_in_turn(raw) async for raw in source), parsed)
 
     return read_stream if handler.request_streaming else read
 

@@ -30,6 +30,7 @@ from service_common.metrics import CallMetrics
 from service_common.places import LIMITS, CallKind, Limit
 from service_common.refusals import TakeRefusal
 from service_common.security import Security
+from service_common.shares import charge_threads
 
 log = structlog.get_logger(__name__)
 
@@ -179,6 +180,7 @@ class Server:
             port = 0
         if port == 0:
             raise Unavailable(f"cannot listen on {self._listen}; is the port in use?")
+        charge_threads()
         host = self._listen.rpartition(":")[0]
         self.address = f"{host}:{port}"
         await self._health.start()

@@ -5,6 +5,7 @@ from __future__ import annotations
 import asyncio
 import contextlib
 import functools
+import math
 import socket
 from collections.abc import AsyncIterator, Iterator
 from pathlib import Path
@@ -24,7 +25,7 @@ from mentorgrad.v1.history_service_pb2_grpc import (
 from mentorgrad.wire.channels import SEGMENT_BYTES, unary_channel
 from mentorgrad.wire.credentials import Credentials
 from mentorgrad.wire.error_mapping import from_rpc_error
-from service_common import call_admission, server, tokens
+from service_common import call_admission, server, shares, tokens
 from service_common.held_calls import HeldCalls
 from service_common.places import ARRIVING, STRANGERS, CallKind, Limit
 from service_common.security import Security
@@ -87,9 +88,9 @@ class Guarded:
             answer = await stub.Check(health_pb2.HealthCheckRequest(), timeout=120)
             return bool(answer.status == health_pb2.HealthCheckResponse.SERVING)
 
-    async def serves(self) -> bool:
-        """Whether an administrator, others and a health check are answered."""
-        callers = [await self.get(name) for name in ("admin", "one")]
+    async def serves(self, owner: str = "one") -> bool:
+        """Whether an administrator, an owner and a health check are answered."""
+        callers = [await self.get(name) for name in ("admin", owner)]
         return not any(callers) and await self.is_healthy()
 
     async def busy(self, kind: CallKind, count: int) -> None:
@@ -119,6 +120,21 @@ async def test_an_owner_begins_so_many_calls_per_second(tmp_path: Path) -> None:
         assert [await guarded.get(name) for name in ("two", "admin", "admin")] == ["", "", ""]
     finally:
         await guarded.server.stop(0)
+
+
+async def test_who_is_ahead_of_its_share_makes_room_for_the_others(
+    guarded: Guarded, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(shares, "RECENT", math.inf)
+    monkeypatch.setattr(shares, "FORGIVEN", math.inf)
+    assert await guarded.get("one") == ""
+    guarded.server.admission.shares.account("one").charge(1e6)
+    assert await guarded.get("one") == ""  # nobody else has called
+    assert await guarded.get("two") == ""
+    guarded.server.admission.shares.account("one").charge(1e6)
+    assert await guarded.get("one") == "SHARE_TAKEN"
+    assert await guarded.get("one", path=EVENTS) == "SHARE_TAKEN"
+    assert await guarded.serves("two")
 
 
 async def test_watches_of_the_health_are_few(guarded: Guarded) -> None:
