@@ -24,9 +24,15 @@ def rule_tests() -> list[dict[str, Any]]:
     return list(yaml.safe_load(RULES_TEST.read_text())["tests"])
 
 
+def whole_dashboard() -> dict[str, Any]:
+    """The dashboard, as Grafana imports it."""
+    found: dict[str, Any] = json.loads(_DASHBOARD.read_text())
+    return found
+
+
 def panels() -> list[dict[str, Any]]:
     """The panels of the dashboard, and the rows that head them."""
-    return list(json.loads(_DASHBOARD.read_text())["panels"])
+    return list(whole_dashboard()["panels"])
 
 
 def dashboard() -> list[str]:
