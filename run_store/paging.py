@@ -92,10 +92,14 @@ class Cursor:
         for position, size, entry in found:
             room -= size
             if page and (len(page) == self.page_size or room < 0):
-                return page, page_tokens.encode(place, self.query)
+                return page, self.token_after(place)
             page.append(entry)
             place = position
         return page, ""
+
+    def token_after(self, position: Position) -> str:
+        """The token of the page that starts after a position."""
+        return page_tokens.encode(position, self.query)
 
 
 def cursor(

@@ -10,6 +10,7 @@ from dataclasses import dataclass, replace
 
 from sqlalchemy.engine import Connection
 
+from mentorgrad.domain.name_pattern import compiled
 from mentorgrad.domain.query import FieldFilter, RunFilter, TextSearch
 from mentorgrad.domain.run_fields import LOSS, RunField, canonical, field_of
 from mentorgrad.field_limits import check
@@ -108,6 +109,8 @@ def conditions_of(
         )
     if wanted.name_contains:
         found.append(_named(sql, connection, wanted.name_contains.casefold()))
+    if wanted.name_pattern:
+        found += _with_literal(sql, connection, compiled(wanted.name_pattern).literal)
     if wanted.run_ids:
         found.append(_ids(sql, wanted.run_ids))
     result = Conditions(tuple(found), created, text_search=how)
@@ -156,6 +159,13 @@ def _named(sql: Sql, connection: Connection, text: str) -> Condition:
     if how is TextSearch.PREFIX:  # no index finds other parts of names
         return Condition(test)
     return Condition(test, text_search.found(sql, how, text, name_only=True))
+
+
+def _with_literal(sql: Sql, connection: Connection, literal: str) -> list[Condition]:
+    """The condition that a name has a part of a pattern, where an index finds it; `name_search`
+    matches the pattern itself."""
+    found = _named(sql, connection, literal)
+    return [found] if found.ids else []
 
 
 _NONE = Condition("1 = 0", "SELECT r.run_id FROM runs r WHERE 1 = 0")

@@ -51,9 +51,12 @@ class RunList:
         conditions: Conditions of the list.
         order: Order of the list.
         cursor: Where the page starts.
+        most: Maximum rows of the statement.
     """
 
-    def __init__(self, sql: Sql, conditions: Conditions, order: RunOrder, cursor: Cursor) -> None:
+    def __init__(
+        self, sql: Sql, conditions: Conditions, order: RunOrder, cursor: Cursor, most: int
+    ) -> None:
         self._sql = sql
         self._conditions = conditions
         self._by_loss = order is RunOrder.BEST_SELECTION_LOSS
@@ -62,12 +65,21 @@ class RunList:
         if self._by_loss and cursor.after is not None:
             is_none, loss, run_id = cursor.after
             self._after = (NO_LOSS if is_none else loss, run_id)
-        self._limit = sql.bind(cursor.page_size + 1)
+        self._limit = sql.bind(most)
         self._no_loss = sql.bind(NO_LOSS)
 
     def statement(self) -> str:
         """Statement with the columns key, run_id and projection. The key is the creation time in
         microseconds, or the selection loss, infinite if there is none."""
+        return self._page_with("runs.projection", "JOIN runs ON runs.run_id = page.run_id")
+
+    def names(self) -> str:
+        """Statement with the columns key, as above, run_id and case-folded name."""
+        # Not joined, since then all names might be read before the first row.
+        name = "SELECT t.name FROM run_texts t WHERE t.run_id = page.run_id"
+        return self._page_with(f"coalesce(({name}), '')")
+
+    def _page_with(self, column: str, joined: str = "") -> str:
         branches = list(self._branches(self._start()))
         page = branches[0]
         if len(branches) > 1:
@@ -75,8 +87,7 @@ class RunList:
             union = " UNION ".join(f"SELECT key, run_id FROM ({one}) AS b" for one in branches)
             page = f"{union} {self._ordered('key', 'run_id')}"
         return (
-            f"SELECT page.key, page.run_id, runs.projection FROM ({page}) AS page "
-            "JOIN runs ON runs.run_id = page.run_id "
+            f"SELECT page.key, page.run_id, {column} FROM ({page}) AS page {joined} "
             f"ORDER BY page.key {self._way}, page.run_id {self._way}"
         )
 

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Iterator, Mapping
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 from functools import lru_cache
 from itertools import chain
 from typing import Any
@@ -12,6 +12,7 @@ from sqlalchemy import bindparam
 from sqlalchemy.engine import Connection
 
 from mentorgrad.domain.event import EventKind, RunEvent
+from mentorgrad.domain.name_pattern import compiled
 from mentorgrad.domain.query import (
     CandidateFilter,
     CandidatePage,
@@ -28,6 +29,7 @@ from mentorgrad.errors import NotFound
 from mentorgrad.field_limits import check
 from mentorgrad.wire import codec
 from run_store import invariants, paging, sql_rows, trajectory
+from run_store.name_search import MAX_NAMES, NamesFound, search
 from run_store.run_conditions import conditions_of
 from run_store.run_lists import RunList
 from run_store.sql_base import FEW_ROWS, keyset_page
@@ -46,6 +48,9 @@ _FULL_PAGE = 16
 _LARGE = {EventKind.SEGMENT, EventKind.CANDIDATES_SCORED, EventKind.PROPOSALS_RECEIVED}
 """Kinds of which a page may have many MiB. Others need no cursor in the database, which takes
 three more statements."""
+
+_MANY_ROWS = {"yield_per": 500}
+"""Rows fetched at once if they are short."""
 
 _BIGINT_MAX = 2**63 - 1
 
@@ -78,10 +83,27 @@ class SqlReader(SqlSnapshots):
         with self._reading() as connection:
             sql = Sql(connection)
             conditions = conditions_of(sql, connection, wanted, self._viewer)
-            statement = RunList(sql, conditions, order, cursor).statement()
-            with sql.execute(statement, **FEW_ROWS) as rows:
-                page, token = cursor.take(self._decode_rows(rows, order))
-        return RunPage(tuple(page), token, conditions.text_search)
+            most = MAX_NAMES if wanted.name_pattern else page_size
+            asked, is_cut = RunList(sql, conditions, order, cursor, most + 1), False
+            if wanted.name_pattern:
+                with sql.execute(asked.names(), **_MANY_ROWS) as rows:
+                    found = search(compiled(wanted.name_pattern), rows, page_size + 1)
+                page, token, is_cut = self._take_found(connection, found, order, cursor)
+            else:
+                with sql.execute(asked.statement(), **FEW_ROWS) as rows:
+                    page, token = cursor.take(self._decode_rows(rows, order))
+        return RunPage(tuple(page), token, conditions.text_search, is_cut)
+
+    def _take_found(
+        self, connection: Connection, found: NamesFound, order: RunOrder, cursor: paging.Cursor
+    ) -> tuple[list[Run], str, bool]:
+        """A page of the runs that a search has found, the token of the next page, and whether the
+        search stopped at its bounds."""
+        rows = _with_projections(connection, found.runs)
+        page, token = cursor.take(self._decode_rows(rows, order))
+        if token or found.stopped_at is None:
+            return page, token, False
+        return page, cursor.token_after(paging.run_position(*found.stopped_at, order)), True
 
     def _decode_rows(
         self, rows: Iterable[Any], order: RunOrder
@@ -176,6 +198,18 @@ class SqlReader(SqlSnapshots):
         return invariants.check_digest(row.data, row.sha256, f"{name} of run {run_id}")
 
 
+def _with_projections(
+    connection: Connection, found: Sequence[tuple[float, str]]
+) -> Iterator[tuple[float, str, bytes]]:
+    """Adds the stored runs to keys and run_ids, a few at a time."""
+    at_once = FEW_ROWS["yield_per"]
+    for start in range(0, len(found), at_once):
+        some = found[start : start + at_once]
+        rows = connection.execute(_PROJECTIONS, {"run_ids": [run_id for _, run_id in some]})
+        known = {row.run_id: row.projection for row in rows}
+        yield from ((key, run_id, known[run_id]) for key, run_id in some)
+
+
 def _decode_candidates(
     rows: Iterable[Any], wanted: CandidateFilter
 ) -> Iterator[tuple[paging.Position, int, Candidate]]:
@@ -229,6 +263,9 @@ def _events_statement(view: View, kinds: tuple[EventKind, ...], effective: bool)
     return statement.order_by(events.c.seq).limit(bindparam("most"))
 
 
+_PROJECTIONS = sa.select(runs.c.run_id, runs.c.projection).where(
+    runs.c.run_id.in_(bindparam("run_ids", expanding=True))
+)
 _PROGRESS = sa.select(runs.c.last_seq, runs.c.state, runs.c.annotation).where(
     runs.c.run_id == bindparam("run")
 )

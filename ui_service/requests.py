@@ -25,6 +25,7 @@ MAX_STEP = 2**63 - 1
 
 _TEXTS = {
     "text": "name_contains",
+    "pattern": "name_pattern",
     "objective": "objective",
     "task": "task",
     "mentor": "mentor",

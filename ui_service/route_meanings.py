@@ -139,6 +139,7 @@ DESCRIBED: dict[tuple[str, str], Described] = dict(
                     Parameter("order", "Order.", one_of(RunOrder) | {"default": "newest"}),
                     *_page(),
                     Parameter("text", "Part of the name.", TEXT),
+                    Parameter("pattern", "Regular expression for a part of the name.", TEXT),
                     Parameter("objective", "Name of the objective.", TEXT),
                     Parameter("task", "Name of the task.", TEXT),
                     Parameter("mentor", "Name of the mentor or control.", TEXT),

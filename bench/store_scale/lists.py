@@ -58,6 +58,8 @@ def _filters(count: int) -> dict[str, RunFilter]:
         "seeds": RunFilter(fields=(FieldFilter("spec.seed", at_least=count / 2),)),
         "text": RunFilter(text="sweep 1 seed"),
         "frequent text": RunFilter(text="sweep"),
+        "pattern": RunFilter(name_pattern="sweep 1.*9$"),
+        "pattern of none": RunFilter(name_pattern="^[0-9]+x"),
     }
 
 

@@ -172,6 +172,7 @@ _FILTERS = (
         created_after=datetime(2026, 1, 1, tzinfo=UTC),
     ),
     RunFilter(name_contains="to"),
+    RunFilter(name_pattern="t[o-u]"),
 )
 
 

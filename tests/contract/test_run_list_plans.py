@@ -93,6 +93,8 @@ def wanted(store: SqlRunStore) -> dict[str, RunFilter]:
         "seeds": RunFilter(fields=(FieldFilter("spec.seed", at_least=1),)),
         "text": RunFilter(text="plain"),
         "name": RunFilter(name_contains="plain"),
+        "pattern": RunFilter(name_pattern="pl.*t"),
+        "pattern with text": RunFilter(name_pattern="plain t[u]"),
         "ids": RunFilter(run_ids=tuple(run.run_id for run in newest)),
     }
 

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import math
 import random
+import re
 from collections.abc import Iterator
 from datetime import timedelta
 from typing import Any
@@ -20,7 +21,7 @@ from mentorgrad.domain.run import Run, RunResult, RunState, Score
 from mentorgrad.domain.spec import DataFiles, MentorChoice, Optimizer, RunSpec, Task
 from mentorgrad.errors import InvalidInput
 from mentorgrad.serialization import to_dict
-from run_store import run_lists
+from run_store import name_search, run_lists, sql_reader
 from run_store.open import open_store
 from run_store.protocols import RunStore
 from run_store.visibility import EVERYTHING, OnBehalf
@@ -162,6 +163,7 @@ def matches(run: Run, experiment: set[str], wanted: RunFilter, how: TextSearch |
         and (not wanted.experiment_id or run.run_id in experiment)
         and all(meets(run, item) for item in wanted.fields)
         and (not wanted.text or is_found)
+        and re.search(wanted.name_pattern, run.spec.name, re.IGNORECASE) is not None
         and (not wanted.run_ids or run.run_id in wanted.run_ids)
     )
 
@@ -238,6 +240,7 @@ def filters(draw: Any, there: list[Run]) -> RunFilter:
         experiment_id=draw(rarely(("", "e1"))),
         fields=tuple(draw(st.lists(FIELDS, max_size=2))),
         text=draw(rarely(("", "team", "note", "plain", "Pl", '100%_"'))),
+        name_pattern=draw(rarely(("", "^p.*g$", "lain T?t", "[^a-z]$|^x"))),
         run_ids=draw(st.just(()) | st.just((*(run.run_id for run in there[::3]), "x", ""))),
     )
 
@@ -268,6 +271,24 @@ def test_any_filter_in_any_order_is_what_it_says(
         )
 
     check()
+
+
+def test_a_search_by_a_pattern_goes_on_where_it_has_stopped(
+    store: RunStore, there: list[Run], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(name_search, "MAX_NAMES", 9)
+    monkeypatch.setattr(sql_reader, "MAX_NAMES", 9)
+    for order in RunOrder:
+        found, cuts, token = [], 0, ""
+        while True:
+            page = store.list_runs(RunFilter(name_pattern="^x$"), order, 4, token)
+            found += [run.run_id for run in page]
+            cuts += page.is_cut
+            token = page.next_page_token
+            if not token:
+                break
+        assert found == expected(there, order, lambda run: run.spec.name == "x", EVERYTHING)
+        assert 0 < cuts <= COUNT // 9
 
 
 def test_a_text_is_found_in_parts_where_there_is_an_index(store: RunStore) -> None:

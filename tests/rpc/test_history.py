@@ -163,6 +163,7 @@ async def test_bad_input_names_its_field(service: Service, worker: Worker) -> No
         (stub.ListRuns(pb.ListRunsRequest(filter={"states": [1, 99]})), "filter.states[1]"),
         (stub.ListRuns(pb.ListRunsRequest(filter={"task": "x" * 101})), "filter.task"),
         (stub.ListRuns(pb.ListRunsRequest(filter={"name_contains": "\0"})), "filter.name_contains"),
+        (stub.ListRuns(pb.ListRunsRequest(filter={"name_pattern": "a("})), "filter.name_pattern"),
         (
             stub.ListRuns(pb.ListRunsRequest(filter={"created_after": {"seconds": 10**15}})),
             "filter.created_after",

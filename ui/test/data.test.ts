@@ -184,6 +184,9 @@ describe("the address", () => {
     expect(runsQuery(view, 50).toString()).toBe(
       "page_size=50&state=running&label=a%3Db&page_token=T",
     );
+    const pattern = runsQuery(new URLSearchParams("text=/^a%2Bb/"), 9);
+    expect(pattern.toString()).toBe("page_size=9&pattern=%5Ea%2Bb");
+    expect(runsQuery(new URLSearchParams("text=//"), 9).get("text")).toBe("//");
     expect(changed(view, { page: "", state: "", label: "", other: "" })).toBe("");
     expect(changed(new URLSearchParams("a=1"), { b: "2" })).toBe("?a=1&b=2");
   });

@@ -9,6 +9,7 @@ from enum import StrEnum
 from typing import Protocol
 
 from mentorgrad.domain.event import EventKind, RunEvent
+from mentorgrad.domain.name_pattern import MAX_PATTERN, pattern_violations
 from mentorgrad.domain.pages import Page
 from mentorgrad.domain.run import Artifact, Candidate, CandidateSource, Run, RunState, Trajectory
 from mentorgrad.domain.run_fields import condition_violations
@@ -72,7 +73,7 @@ class FieldFilter(Validated):
 
 
 @dataclass(frozen=True)
-class RunFilter:
+class RunFilter(Validated):
     """Filter for runs; an empty field does not restrict."""
 
     states: tuple[RunState, ...] = bounded((), max_length=64)
@@ -101,6 +102,13 @@ class RunFilter:
     """Text in the run's name, note or labels, without regard to case; see `TextSearch`."""
     run_ids: tuple[str, ...] = bounded((), max_length=100)
     """Match only these runs, at most 100; unknown ids match none."""
+    name_pattern: str = bounded("", max_length=MAX_PATTERN)
+    """Regular expression that matches a part of the run's name, without regard to case: an extended
+    one of POSIX without back references and named classes, with ``\\d``, ``\\w`` and ``\\s``."""
+
+    def cross_violations(self) -> Iterator[Violation]:
+        """Checks the pattern."""
+        yield from pattern_violations("name_pattern", self.name_pattern)
 
 
 @dataclass(frozen=True)
@@ -113,6 +121,9 @@ class RunPage(Page[Run]):
     """Page token of the next page; empty on the last page."""
     text_search: TextSearch | None = None
     """How the filter's `text` was searched for; None: no text was."""
+    is_cut: bool = False
+    """Whether the page ends early, since it has looked at as many names for the filter's
+    `name_pattern` as a page may: the next page goes on. Such a page may have no runs."""
 
 
 @dataclass(frozen=True)

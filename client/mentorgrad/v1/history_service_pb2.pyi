@@ -34,14 +34,16 @@ class ListRunsRequest(_message.Message):
     def __init__(self, filter: _Optional[_Union[_query_pb2.RunFilter, _Mapping]] = ..., order: _Optional[_Union[_query_pb2.RunOrder, str]] = ..., page_size: _Optional[int] = ..., page_token: _Optional[str] = ...) -> None: ...
 
 class ListRunsResponse(_message.Message):
-    __slots__ = ("runs", "next_page_token", "text_search")
+    __slots__ = ("runs", "next_page_token", "text_search", "is_cut")
     RUNS_FIELD_NUMBER: _ClassVar[int]
     NEXT_PAGE_TOKEN_FIELD_NUMBER: _ClassVar[int]
     TEXT_SEARCH_FIELD_NUMBER: _ClassVar[int]
+    IS_CUT_FIELD_NUMBER: _ClassVar[int]
     runs: _containers.RepeatedCompositeFieldContainer[_run_pb2.Run]
     next_page_token: str
     text_search: _query_pb2.TextSearch
-    def __init__(self, runs: _Optional[_Iterable[_Union[_run_pb2.Run, _Mapping]]] = ..., next_page_token: _Optional[str] = ..., text_search: _Optional[_Union[_query_pb2.TextSearch, str]] = ...) -> None: ...
+    is_cut: bool
+    def __init__(self, runs: _Optional[_Iterable[_Union[_run_pb2.Run, _Mapping]]] = ..., next_page_token: _Optional[str] = ..., text_search: _Optional[_Union[_query_pb2.TextSearch, str]] = ..., is_cut: bool = ...) -> None: ...
 
 class StreamEventsRequest(_message.Message):
     __slots__ = ("run_id", "after_seq", "kinds", "view", "follow", "effective")

@@ -26,7 +26,7 @@ from google.protobuf import timestamp_pb2 as google_dot_protobuf_dot_timestamp__
 from mentorgrad.v1 import run_pb2 as mentorgrad_dot_v1_dot_run__pb2
 
 
-DESCRIPTOR = _descriptor_pool.Default().AddSerializedFile(b'\n\x19mentorgrad/v1/query.proto\x12\rmentorgrad.v1\x1a\x1fgoogle/protobuf/timestamp.proto\x1a\x17mentorgrad/v1/run.proto\"\x82\x01\n\x0b\x46ieldFilter\x12\r\n\x05\x66ield\x18\x01 \x01(\t\x12\x13\n\x06\x65quals\x18\x02 \x01(\tH\x00\x88\x01\x01\x12\x15\n\x08\x61t_least\x18\x03 \x01(\x01H\x01\x88\x01\x01\x12\x14\n\x07\x61t_most\x18\x04 \x01(\x01H\x02\x88\x01\x01\x42\t\n\x07_equalsB\x0b\n\t_at_leastB\n\n\x08_at_most\"\xb9\x03\n\tRunFilter\x12\'\n\x06states\x18\x01 \x03(\x0e\x32\x17.mentorgrad.v1.RunState\x12\x11\n\tobjective\x18\x02 \x01(\t\x12\x0c\n\x04task\x18\x03 \x01(\t\x12\x0e\n\x06mentor\x18\x04 \x01(\t\x12\x15\n\rname_contains\x18\x05 \x01(\t\x12\x34\n\x06labels\x18\x06 \x03(\x0b\x32$.mentorgrad.v1.RunFilter.LabelsEntry\x12\x31\n\rcreated_after\x18\x07 \x01(\x0b\x32\x1a.google.protobuf.Timestamp\x12\x32\n\x0e\x63reated_before\x18\x08 \x01(\x0b\x32\x1a.google.protobuf.Timestamp\x12\r\n\x05owner\x18\t \x01(\t\x12\x15\n\rexperiment_id\x18\n \x01(\t\x12*\n\x06\x66ields\x18\x0b \x03(\x0b\x32\x1a.mentorgrad.v1.FieldFilter\x12\x0c\n\x04text\x18\x0c \x01(\t\x12\x0f\n\x07run_ids\x18\r \x03(\t\x1a-\n\x0bLabelsEntry\x12\x0b\n\x03key\x18\x01 \x01(\t\x12\r\n\x05value\x18\x02 \x01(\t:\x02\x38\x01\"\x88\x01\n\x0f\x43\x61ndidateFilter\x12/\n\x07sources\x18\x01 \x03(\x0e\x32\x1e.mentorgrad.v1.CandidateSource\x12\x12\n\x05stage\x18\x02 \x01(\x03H\x00\x88\x01\x01\x12\x17\n\nbest_first\x18\x03 \x01(\x08H\x01\x88\x01\x01\x42\x08\n\x06_stageB\r\n\x0b_best_first\"\xdf\x01\n\nAuditEntry\x12(\n\x04time\x18\x01 \x01(\x0b\x32\x1a.google.protobuf.Timestamp\x12\r\n\x05owner\x18\x02 \x01(\t\x12\x0f\n\x07project\x18\x03 \x01(\t\x12\x0e\n\x06\x63\x61ller\x18\x04 \x01(\t\x12\x0f\n\x07\x61\x64\x64ress\x18\x05 \x01(\t\x12\x0e\n\x06\x61\x63tion\x18\x06 \x01(\t\x12\x11\n\trecord_id\x18\x07 \x01(\t\x12\x0f\n\x07outcome\x18\x08 \x01(\t\x12\x12\n\nrequest_id\x18\t \x01(\t\x12\x0f\n\x07\x63\x61ll_id\x18\n \x01(\t\x12\r\n\x05\x63ount\x18\x0b \x01(\x03\"\xd2\x03\n\x05\x41gent\x12\x0c\n\x04name\x18\x01 \x01(\t\x12\x0f\n\x07service\x18\x02 \x01(\t\x12\x0c\n\x04host\x18\x03 \x01(\t\x12\x0f\n\x07version\x18\x04 \x01(\t\x12\x0f\n\x07\x64\x65vices\x18\x05 \x03(\t\x12\r\n\x05slots\x18\x06 \x01(\x03\x12\x30\n\x06labels\x18\x07 \x03(\x0b\x32 .mentorgrad.v1.Agent.LabelsEntry\x12\x0f\n\x07mentors\x18\x08 \x03(\t\x12\x0f\n\x07run_ids\x18\t \x03(\t\x12\x32\n\x07refused\x18\n \x03(\x0b\x32!.mentorgrad.v1.Agent.RefusedEntry\x12\x13\n\x0bis_draining\x18\x0b \x01(\x08\x12.\n\nstarted_at\x18\x0c \x01(\x0b\x32\x1a.google.protobuf.Timestamp\x12+\n\x07seen_at\x18\r \x01(\x0b\x32\x1a.google.protobuf.Timestamp\x12\x12\n\nmemory_mib\x18\x0e \x01(\x03\x1a-\n\x0bLabelsEntry\x12\x0b\n\x03key\x18\x01 \x01(\t\x12\r\n\x05value\x18\x02 \x01(\t:\x02\x38\x01\x1a.\n\x0cRefusedEntry\x12\x0b\n\x03key\x18\x01 \x01(\t\x12\r\n\x05value\x18\x02 \x01(\t:\x02\x38\x01\"\xc9\x01\n\x0b\x41uditFilter\x12\r\n\x05owner\x18\x01 \x01(\t\x12\x0e\n\x06\x63\x61ller\x18\x02 \x01(\t\x12\x0e\n\x06\x61\x63tion\x18\x03 \x01(\t\x12\x11\n\trecord_id\x18\x04 \x01(\t\x12\x0f\n\x07outcome\x18\x05 \x01(\t\x12\x32\n\x0erecorded_after\x18\x06 \x01(\x0b\x32\x1a.google.protobuf.Timestamp\x12\x33\n\x0frecorded_before\x18\x07 \x01(\x0b\x32\x1a.google.protobuf.Timestamp*=\n\x04View\x12\x14\n\x10VIEW_UNSPECIFIED\x10\x00\x12\x10\n\x0cVIEW_SUMMARY\x10\x01\x12\r\n\tVIEW_FULL\x10\x02*M\n\x08Thinning\x12\x18\n\x14THINNING_UNSPECIFIED\x10\x00\x12\x11\n\rTHINNING_EVEN\x10\x01\x12\x14\n\x10THINNING_MIN_MAX\x10\x02*t\n\x08RunOrder\x12\x19\n\x15RUN_ORDER_UNSPECIFIED\x10\x00\x12\x14\n\x10RUN_ORDER_NEWEST\x10\x01\x12\x14\n\x10RUN_ORDER_OLDEST\x10\x02\x12!\n\x1dRUN_ORDER_BEST_SELECTION_LOSS\x10\x03*u\n\nTextSearch\x12\x1b\n\x17TEXT_SEARCH_UNSPECIFIED\x10\x00\x12\x19\n\x15TEXT_SEARCH_FULL_TEXT\x10\x01\x12\x17\n\x13TEXT_SEARCH_TRIGRAM\x10\x02\x12\x16\n\x12TEXT_SEARCH_PREFIX\x10\x03\x62\x06proto3')
+DESCRIPTOR = _descriptor_pool.Default().AddSerializedFile(b'\n\x19mentorgrad/v1/query.proto\x12\rmentorgrad.v1\x1a\x1fgoogle/protobuf/timestamp.proto\x1a\x17mentorgrad/v1/run.proto\"\x82\x01\n\x0b\x46ieldFilter\x12\r\n\x05\x66ield\x18\x01 \x01(\t\x12\x13\n\x06\x65quals\x18\x02 \x01(\tH\x00\x88\x01\x01\x12\x15\n\x08\x61t_least\x18\x03 \x01(\x01H\x01\x88\x01\x01\x12\x14\n\x07\x61t_most\x18\x04 \x01(\x01H\x02\x88\x01\x01\x42\t\n\x07_equalsB\x0b\n\t_at_leastB\n\n\x08_at_most\"\xcf\x03\n\tRunFilter\x12\'\n\x06states\x18\x01 \x03(\x0e\x32\x17.mentorgrad.v1.RunState\x12\x11\n\tobjective\x18\x02 \x01(\t\x12\x0c\n\x04task\x18\x03 \x01(\t\x12\x0e\n\x06mentor\x18\x04 \x01(\t\x12\x15\n\rname_contains\x18\x05 \x01(\t\x12\x34\n\x06labels\x18\x06 \x03(\x0b\x32$.mentorgrad.v1.RunFilter.LabelsEntry\x12\x31\n\rcreated_after\x18\x07 \x01(\x0b\x32\x1a.google.protobuf.Timestamp\x12\x32\n\x0e\x63reated_before\x18\x08 \x01(\x0b\x32\x1a.google.protobuf.Timestamp\x12\r\n\x05owner\x18\t \x01(\t\x12\x15\n\rexperiment_id\x18\n \x01(\t\x12*\n\x06\x66ields\x18\x0b \x03(\x0b\x32\x1a.mentorgrad.v1.FieldFilter\x12\x0c\n\x04text\x18\x0c \x01(\t\x12\x0f\n\x07run_ids\x18\r \x03(\t\x12\x14\n\x0cname_pattern\x18\x0e \x01(\t\x1a-\n\x0bLabelsEntry\x12\x0b\n\x03key\x18\x01 \x01(\t\x12\r\n\x05value\x18\x02 \x01(\t:\x02\x38\x01\"\x88\x01\n\x0f\x43\x61ndidateFilter\x12/\n\x07sources\x18\x01 \x03(\x0e\x32\x1e.mentorgrad.v1.CandidateSource\x12\x12\n\x05stage\x18\x02 \x01(\x03H\x00\x88\x01\x01\x12\x17\n\nbest_first\x18\x03 \x01(\x08H\x01\x88\x01\x01\x42\x08\n\x06_stageB\r\n\x0b_best_first\"\xdf\x01\n\nAuditEntry\x12(\n\x04time\x18\x01 \x01(\x0b\x32\x1a.google.protobuf.Timestamp\x12\r\n\x05owner\x18\x02 \x01(\t\x12\x0f\n\x07project\x18\x03 \x01(\t\x12\x0e\n\x06\x63\x61ller\x18\x04 \x01(\t\x12\x0f\n\x07\x61\x64\x64ress\x18\x05 \x01(\t\x12\x0e\n\x06\x61\x63tion\x18\x06 \x01(\t\x12\x11\n\trecord_id\x18\x07 \x01(\t\x12\x0f\n\x07outcome\x18\x08 \x01(\t\x12\x12\n\nrequest_id\x18\t \x01(\t\x12\x0f\n\x07\x63\x61ll_id\x18\n \x01(\t\x12\r\n\x05\x63ount\x18\x0b \x01(\x03\"\xd2\x03\n\x05\x41gent\x12\x0c\n\x04name\x18\x01 \x01(\t\x12\x0f\n\x07service\x18\x02 \x01(\t\x12\x0c\n\x04host\x18\x03 \x01(\t\x12\x0f\n\x07version\x18\x04 \x01(\t\x12\x0f\n\x07\x64\x65vices\x18\x05 \x03(\t\x12\r\n\x05slots\x18\x06 \x01(\x03\x12\x30\n\x06labels\x18\x07 \x03(\x0b\x32 .mentorgrad.v1.Agent.LabelsEntry\x12\x0f\n\x07mentors\x18\x08 \x03(\t\x12\x0f\n\x07run_ids\x18\t \x03(\t\x12\x32\n\x07refused\x18\n \x03(\x0b\x32!.mentorgrad.v1.Agent.RefusedEntry\x12\x13\n\x0bis_draining\x18\x0b \x01(\x08\x12.\n\nstarted_at\x18\x0c \x01(\x0b\x32\x1a.google.protobuf.Timestamp\x12+\n\x07seen_at\x18\r \x01(\x0b\x32\x1a.google.protobuf.Timestamp\x12\x12\n\nmemory_mib\x18\x0e \x01(\x03\x1a-\n\x0bLabelsEntry\x12\x0b\n\x03key\x18\x01 \x01(\t\x12\r\n\x05value\x18\x02 \x01(\t:\x02\x38\x01\x1a.\n\x0cRefusedEntry\x12\x0b\n\x03key\x18\x01 \x01(\t\x12\r\n\x05value\x18\x02 \x01(\t:\x02\x38\x01\"\xc9\x01\n\x0b\x41uditFilter\x12\r\n\x05owner\x18\x01 \x01(\t\x12\x0e\n\x06\x63\x61ller\x18\x02 \x01(\t\x12\x0e\n\x06\x61\x63tion\x18\x03 \x01(\t\x12\x11\n\trecord_id\x18\x04 \x01(\t\x12\x0f\n\x07outcome\x18\x05 \x01(\t\x12\x32\n\x0erecorded_after\x18\x06 \x01(\x0b\x32\x1a.google.protobuf.Timestamp\x12\x33\n\x0frecorded_before\x18\x07 \x01(\x0b\x32\x1a.google.protobuf.Timestamp*=\n\x04View\x12\x14\n\x10VIEW_UNSPECIFIED\x10\x00\x12\x10\n\x0cVIEW_SUMMARY\x10\x01\x12\r\n\tVIEW_FULL\x10\x02*M\n\x08Thinning\x12\x18\n\x14THINNING_UNSPECIFIED\x10\x00\x12\x11\n\rTHINNING_EVEN\x10\x01\x12\x14\n\x10THINNING_MIN_MAX\x10\x02*t\n\x08RunOrder\x12\x19\n\x15RUN_ORDER_UNSPECIFIED\x10\x00\x12\x14\n\x10RUN_ORDER_NEWEST\x10\x01\x12\x14\n\x10RUN_ORDER_OLDEST\x10\x02\x12!\n\x1dRUN_ORDER_BEST_SELECTION_LOSS\x10\x03*u\n\nTextSearch\x12\x1b\n\x17TEXT_SEARCH_UNSPECIFIED\x10\x00\x12\x19\n\x15TEXT_SEARCH_FULL_TEXT\x10\x01\x12\x17\n\x13TEXT_SEARCH_TRIGRAM\x10\x02\x12\x16\n\x12TEXT_SEARCH_PREFIX\x10\x03\x62\x06proto3')
 
 _globals = globals()
 _builder.BuildMessageAndEnumDescriptors(DESCRIPTOR, _globals)
@@ -39,30 +39,30 @@ if not _descriptor._USE_C_DESCRIPTORS:
   _globals['_AGENT_LABELSENTRY']._serialized_options = b'8\001'
   _globals['_AGENT_REFUSEDENTRY']._loaded_options = None
   _globals['_AGENT_REFUSEDENTRY']._serialized_options = b'8\001'
-  _globals['_VIEW']._serialized_start=1717
-  _globals['_VIEW']._serialized_end=1778
-  _globals['_THINNING']._serialized_start=1780
-  _globals['_THINNING']._serialized_end=1857
-  _globals['_RUNORDER']._serialized_start=1859
-  _globals['_RUNORDER']._serialized_end=1975
-  _globals['_TEXTSEARCH']._serialized_start=1977
-  _globals['_TEXTSEARCH']._serialized_end=2094
+  _globals['_VIEW']._serialized_start=1739
+  _globals['_VIEW']._serialized_end=1800
+  _globals['_THINNING']._serialized_start=1802
+  _globals['_THINNING']._serialized_end=1879
+  _globals['_RUNORDER']._serialized_start=1881
+  _globals['_RUNORDER']._serialized_end=1997
+  _globals['_TEXTSEARCH']._serialized_start=1999
+  _globals['_TEXTSEARCH']._serialized_end=2116
   _globals['_FIELDFILTER']._serialized_start=103
   _globals['_FIELDFILTER']._serialized_end=233
   _globals['_RUNFILTER']._serialized_start=236
-  _globals['_RUNFILTER']._serialized_end=677
-  _globals['_RUNFILTER_LABELSENTRY']._serialized_start=632
-  _globals['_RUNFILTER_LABELSENTRY']._serialized_end=677
-  _globals['_CANDIDATEFILTER']._serialized_start=680
-  _globals['_CANDIDATEFILTER']._serialized_end=816
-  _globals['_AUDITENTRY']._serialized_start=819
-  _globals['_AUDITENTRY']._serialized_end=1042
-  _globals['_AGENT']._serialized_start=1045
-  _globals['_AGENT']._serialized_end=1511
-  _globals['_AGENT_LABELSENTRY']._serialized_start=632
-  _globals['_AGENT_LABELSENTRY']._serialized_end=677
-  _globals['_AGENT_REFUSEDENTRY']._serialized_start=1465
-  _globals['_AGENT_REFUSEDENTRY']._serialized_end=1511
-  _globals['_AUDITFILTER']._serialized_start=1514
-  _globals['_AUDITFILTER']._serialized_end=1715
+  _globals['_RUNFILTER']._serialized_end=699
+  _globals['_RUNFILTER_LABELSENTRY']._serialized_start=654
+  _globals['_RUNFILTER_LABELSENTRY']._serialized_end=699
+  _globals['_CANDIDATEFILTER']._serialized_start=702
+  _globals['_CANDIDATEFILTER']._serialized_end=838
+  _globals['_AUDITENTRY']._serialized_start=841
+  _globals['_AUDITENTRY']._serialized_end=1064
+  _globals['_AGENT']._serialized_start=1067
+  _globals['_AGENT']._serialized_end=1533
+  _globals['_AGENT_LABELSENTRY']._serialized_start=654
+  _globals['_AGENT_LABELSENTRY']._serialized_end=699
+  _globals['_AGENT_REFUSEDENTRY']._serialized_start=1487
+  _globals['_AGENT_REFUSEDENTRY']._serialized_end=1533
+  _globals['_AUDITFILTER']._serialized_start=1536
+  _globals['_AUDITFILTER']._serialized_end=1737
 # @@protoc_insertion_point(module_scope)

@@ -61,7 +61,7 @@ class FieldFilter(_message.Message):
     def __init__(self, field: _Optional[str] = ..., equals: _Optional[str] = ..., at_least: _Optional[float] = ..., at_most: _Optional[float] = ...) -> None: ...
 
 class RunFilter(_message.Message):
-    __slots__ = ("states", "objective", "task", "mentor", "name_contains", "labels", "created_after", "created_before", "owner", "experiment_id", "fields", "text", "run_ids")
+    __slots__ = ("states", "objective", "task", "mentor", "name_contains", "labels", "created_after", "created_before", "owner", "experiment_id", "fields", "text", "run_ids", "name_pattern")
     class LabelsEntry(_message.Message):
         __slots__ = ("key", "value")
         KEY_FIELD_NUMBER: _ClassVar[int]
@@ -82,6 +82,7 @@ class RunFilter(_message.Message):
     FIELDS_FIELD_NUMBER: _ClassVar[int]
     TEXT_FIELD_NUMBER: _ClassVar[int]
     RUN_IDS_FIELD_NUMBER: _ClassVar[int]
+    NAME_PATTERN_FIELD_NUMBER: _ClassVar[int]
     states: _containers.RepeatedScalarFieldContainer[_run_pb2.RunState]
     objective: str
     task: str
@@ -95,7 +96,8 @@ class RunFilter(_message.Message):
     fields: _containers.RepeatedCompositeFieldContainer[FieldFilter]
     text: str
     run_ids: _containers.RepeatedScalarFieldContainer[str]
-    def __init__(self, states: _Optional[_Iterable[_Union[_run_pb2.RunState, str]]] = ..., objective: _Optional[str] = ..., task: _Optional[str] = ..., mentor: _Optional[str] = ..., name_contains: _Optional[str] = ..., labels: _Optional[_Mapping[str, str]] = ..., created_after: _Optional[_Union[_timestamp_pb2.Timestamp, _Mapping]] = ..., created_before: _Optional[_Union[_timestamp_pb2.Timestamp, _Mapping]] = ..., owner: _Optional[str] = ..., experiment_id: _Optional[str] = ..., fields: _Optional[_Iterable[_Union[FieldFilter, _Mapping]]] = ..., text: _Optional[str] = ..., run_ids: _Optional[_Iterable[str]] = ...) -> None: ...
+    name_pattern: str
+    def __init__(self, states: _Optional[_Iterable[_Union[_run_pb2.RunState, str]]] = ..., objective: _Optional[str] = ..., task: _Optional[str] = ..., mentor: _Optional[str] = ..., name_contains: _Optional[str] = ..., labels: _Optional[_Mapping[str, str]] = ..., created_after: _Optional[_Union[_timestamp_pb2.Timestamp, _Mapping]] = ..., created_before: _Optional[_Union[_timestamp_pb2.Timestamp, _Mapping]] = ..., owner: _Optional[str] = ..., experiment_id: _Optional[str] = ..., fields: _Optional[_Iterable[_Union[FieldFilter, _Mapping]]] = ..., text: _Optional[str] = ..., run_ids: _Optional[_Iterable[str]] = ..., name_pattern: _Optional[str] = ...) -> None: ...
 
 class CandidateFilter(_message.Message):
     __slots__ = ("sources", "stage", "best_first")

@@ -112,12 +112,13 @@ async def test_runs_are_asked_for_as_the_address_says(
     await asked(
         browser,
         "/runs?page_size=7&page_token=t&order=best_selection_loss&state=running"
-        "&state=RUN_STATE_QUEUED&label=k%3Dv%3Dw&text=some&experiment=e&mentor=",
+        "&state=RUN_STATE_QUEUED&label=k%3Dv%3Dw&text=some&pattern=%5Es&experiment=e&mentor=",
     )
     wanted = RunFilter(
         states=(RunState.RUNNING, RunState.QUEUED),
         labels={"k": "v=w"},
         name_contains="some",
+        name_pattern="^s",
         experiment_id="e",
     )
     assert trainer.lists == [
@@ -137,6 +138,7 @@ async def test_runs_are_asked_for_as_the_address_says(
         ("/runs?label=k", "label"),
         ("/runs?nonsense=1", "nonsense"),
         (f"/runs?text={'x' * 300}", "filter.name_contains"),
+        ("/runs?pattern=a(", "filter.name_pattern"),
         ("/runs/a/events?after=-1", "after"),
         ("/runs/a/events?limit=1001", "limit"),
         ("/runs/a/events?kind=nothing", "kind"),

@@ -66,6 +66,11 @@ export function changed(query: URLSearchParams, values: { [name: string]: string
 
 const FILTERS = ["text", "label", "task", "mentor", "owner", "experiment"] as const;
 
+/** The regular expression in a text such as `/^sweep.*9$/`; undefined: it is a part of a name. */
+export function patternOf(text: string | null): string | undefined {
+  return /^\/(.+)\/$/.exec(text ?? "")?.[1];
+}
+
 /**
  * The query for a page of runs from the address of the view; what the service does not know is
  * left out.
@@ -79,7 +84,9 @@ export function runsQuery(
   for (const state of view.getAll("state")) query.append("state", state);
   for (const name of FILTERS) {
     for (const value of view.getAll(name)) {
-      if (name !== "label" || /^[^=]+=/.test(value)) query.append(name, value);
+      const pattern = name === "text" ? patternOf(value) : undefined;
+      if (pattern !== undefined) query.append("pattern", pattern);
+      else if (name !== "label" || /^[^=]+=/.test(value)) query.append(name, value);
     }
   }
   const order = view.get("order");

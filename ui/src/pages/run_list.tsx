@@ -2,7 +2,7 @@
 
 import { useState } from "preact/hooks";
 import * as api from "../data/api";
-import { changed, runsQuery } from "../data/address";
+import { changed, patternOf, runsQuery } from "../data/address";
 import { type Chunk, idsOf, total, unread, withPage } from "../data/chunks";
 import { useNow } from "../data/hooks";
 import type { Run } from "../data/messages";
@@ -15,6 +15,8 @@ import { type Choice, columnsOf, hiddenIn } from "./run_columns";
 
 const PAGE_SIZE = 50;
 const POLL_MS = 2_000;
+/** With a pattern: a page may look at many names, and have no run. */
+const SEARCH_POLL_MS = 10_000;
 
 /** The runs of a filter, in chunks. */
 export function RunList({ query, chosen, choose }: Choice & { query: URLSearchParams }) {
@@ -44,21 +46,21 @@ export function RunList({ query, chosen, choose }: Choice & { query: URLSearchPa
         </Empty>
       )}
       {chunks[0]!.ids === undefined && error === undefined && <Empty>Reading…</Empty>}
-      <div class="runs" hidden={ids.length === 0}>
+      <div class="runs" hidden={ids.length === 0 && chunks.length === 1}>
         <LongTable
           label="Runs"
           columns={columnsOf({ chosen, choose }, ids, now, hiddenIn(query))}
           chunks={chunks}
           id={(run) => run.runId}
           read={read}
-          pollMs={POLL_MS}
+          pollMs={patternOf(query.get("text")) === undefined ? POLL_MS : SEARCH_POLL_MS}
           onPage={took}
           onError={setError}
         />
       </div>
       <nav class="pages" aria-label="Pages">
         {query.get("page") && <Link to={`/${changed(query, { page: "" })}`}>« First page</Link>}
-        {ids.length > 0 && (
+        {(ids.length > 0 || all === undefined) && chunks[0]!.ids !== undefined && (
           <span class="muted">
             {all === undefined ? `${count(ids.length)} runs so far` : counted(all, "run")}
           </span>

@@ -71,6 +71,14 @@ def _list(
     text: Annotated[
         str, typer.Option("--text", help="Only runs with this text in name, note or labels.")
     ] = "",
+    name_pattern: Annotated[
+        str,
+        typer.Option(
+            "--name-pattern",
+            metavar="REGEX",
+            help="Only runs whose name matches a regular expression, without regard to case.",
+        ),
+    ] = "",
     owner: Annotated[str, typer.Option("--owner", help="Only runs of this owner.")] = "",
     experiment: Annotated[
         str, typer.Option("--experiment", metavar="ID", help="Only runs of this experiment.")
@@ -100,6 +108,7 @@ def _list(
         experiment_id=experiment,
         fields=conditions_of("--field", field or ()),
         text=text,
+        name_pattern=name_pattern,
     )
     with open_reader(server, store) as reader:
         found = reader.list_runs(wanted, choice("--order", RunOrder, order), limit, page)
@@ -107,6 +116,8 @@ def _list(
         note(
             "searched the beginnings of names only: there is no index of parts of texts this short"
         )
+    if found.is_cut:
+        note("searched as many names as a page may; the next page goes on")
     shown = dict(_COLUMNS)
     if not columns and len({run.owner for run in found.runs}) < 2:
         del shown["owner"]  # it says nothing
