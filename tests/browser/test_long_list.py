@@ -13,6 +13,8 @@ from tests.support.tabs import Tab
 pytestmark = [pytest.mark.slow, pytest.mark.asyncio(loop_scope="package")]
 
 RUNS = 230
+PAGE = 50
+"""Runs of a page, of which the first is drawn and polled."""
 
 
 async def test_a_long_list_is_drawn_where_it_is_read_and_keeps_the_focus(
@@ -41,3 +43,25 @@ async def test_a_long_list_is_drawn_where_it_is_read_and_keeps_the_focus(
         await tab.sees("tbody tr:first-child a", "one more")
         assert await newest.evaluate("it => it === document.activeElement")
         await page.get_by_text("runs so far").wait_for()
+
+
+async def test_a_row_keeps_the_focus_when_it_moves_to_the_next_page_of_the_list(
+    tab: Tab, store: TemporaryRunStore
+) -> None:
+    for number in range(PAGE + 1):
+        queue_run(store, RunSpec(name=f"run {number}"))
+    page = tab.page
+    async with served(store) as (_, trainer), served_page(trainer) as address:
+        await tab.load(address)
+        last = page.get_by_role("link", name="run 1", exact=True)
+        row = page.locator("tr", has=last)
+        await last.focus()
+        await page.get_by_text(f"{PAGE + 1} runs", exact=True).wait_for()
+        assert await row.get_attribute("aria-rowindex") == str(PAGE + 1)
+        queue_run(store, RunSpec(name="one more"))
+        await page.get_by_text(f"{PAGE + 2} runs", exact=True).wait_for()
+        assert await row.get_attribute("aria-rowindex") == str(PAGE + 2)
+        assert await last.evaluate("it => it === document.activeElement")
+        await page.keyboard.press("Tab")
+        await tab.sees("tr:focus-within", "run 0")
+        assert await last.count() == 1

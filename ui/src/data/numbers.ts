@@ -57,6 +57,7 @@ export function span(total: number): string {
   if (!Number.isFinite(total) || total < 0) return DASH;
   if (total < 60) return `${total < 10 ? total.toFixed(1) : Math.round(total)} s`;
   const whole = Math.round(total);
+  if (whole >= 600 && whole < 3600) return `${Math.round(whole / 60)} min`;
   if (whole < 3600) return `${Math.floor(whole / 60)} min ${whole % 60} s`;
   const minutes = Math.round(whole / 60);
   if (minutes < 48 * 60) return `${Math.floor(minutes / 60)} h ${minutes % 60} min`;

@@ -50,7 +50,8 @@ export function RunPage({ runId, query, server, mayAct }: RunPageProps) {
   if (live.gone) return <Gone reason={live.gone} />;
   if (log.lastSeq === 0)
     return <Empty>{live.away ? `Trying again: ${live.away}` : "Reading…"}</Empty>;
-  const tab = query.get("tab") ?? "";
+  const asked = query.get("tab");
+  const tab = TABS.find(([key]) => key === asked)?.[0] ?? "";
   return (
     <>
       <Head live={live} record={record.run} />
@@ -165,7 +166,10 @@ function Tiles({ log }: { log: RunLog }) {
           {percent(best.accuracy)}
         </Tile>
       )}
-      <Tile name="train loss" note={`step ${log.step}`}>
+      <Tile
+        name="train loss"
+        note={log.trainLoss === undefined ? "not captured" : `step ${log.step}`}
+      >
         {figure(log.trainLoss)}
       </Tile>
       {test !== undefined && (

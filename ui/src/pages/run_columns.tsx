@@ -131,7 +131,7 @@ function ChooseAll({ ids, chosen, choose }: Choice & { ids: readonly string[] })
 function RunCell({ run }: { run: Run }) {
   return (
     <RunName run={run}>
-      <Labels of={run.labels} />
+      <Labels of={run.labels} isShort />
       {run.note && <Words text={run.note} class="note-start" />}
     </RunName>
   );
@@ -139,7 +139,9 @@ function RunCell({ run }: { run: Run }) {
 
 function Progress({ run }: { run: Run }) {
   const planned = plannedSteps(run.spec ?? {});
-  const step = int(run.step);
+  // A budget counts the steps of races, too, and holds for runs that capture no snapshots.
+  const isLimited = run.spec?.budget?.gradientSteps !== undefined;
+  const step = isLimited ? Math.max(int(run.step), int(run.usage?.gradientSteps)) : int(run.step);
   return (
     <div class="progress">
       <span class="number">

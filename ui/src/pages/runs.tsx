@@ -94,7 +94,7 @@ function Filter({ query }: { query: URLSearchParams }) {
           ))}
         </select>
       </label>
-      {field("text", "Name", "part, or /pattern/")}
+      {field("text", "Name", "part or /regex/")}
       {field("label", "Label", "name=value", "[^=]+=.*")}
       {field("task", "Task", "any")}
       {field("mentor", "Mentor", "any")}

@@ -1,11 +1,24 @@
 /** The labels of a run; each leads to the runs that have it, and its experiment's to that. */
 
 import { experimentAddress } from "../data/address";
+import { shortId } from "../data/words";
 import { Link } from "./router";
 
-export function Labels({ of }: { of: { [name: string]: string } | undefined }) {
+/** Labels by which an experiment knows its run. The run's name says the same. */
+const PLACES = ["arm", "task", "variation", "phase"];
+
+interface LabelsProps {
+  of: { [name: string]: string } | undefined;
+  /** Whether the run's place in its experiment is left out: in a list, where its name stands. */
+  isShort?: boolean;
+}
+
+export function Labels({ of, isShort = false }: LabelsProps) {
+  const inExperiment = of?.experiment !== undefined;
   // A map of protobuf comes in any order.
-  const sorted = Object.entries(of ?? {}).sort(([one], [other]) => (one < other ? -1 : 1));
+  const sorted = Object.entries(of ?? {})
+    .filter(([name]) => !(isShort && inExperiment && PLACES.includes(name)))
+    .sort(([one], [other]) => (one < other ? -1 : 1));
   return (
     <>
       {sorted.map(([name, value]) => (
@@ -19,7 +32,7 @@ export function Labels({ of }: { of: { [name: string]: string } | undefined }) {
           class="chip"
         >
           <bdi>
-            {name}={value}
+            {name}={isShort && name === "experiment" ? shortId(value) : value}
           </bdi>
         </Link>
       ))}

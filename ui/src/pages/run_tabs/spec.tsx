@@ -31,7 +31,7 @@ export function SpecTab({ log, record, server }: SpecTabProps) {
             rows={specFields(log.spec)}
             id={(field) => field.path}
             columns={[
-              { name: "field", cell: (field) => <code>{field.path}</code> },
+              { name: "field", class: "cell-field", cell: (field) => <code>{field.path}</code> },
               {
                 name: "value",
                 class: "wide",

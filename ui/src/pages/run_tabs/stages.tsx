@@ -62,8 +62,8 @@ function lossAt(log: RunLog, step: number): number | undefined {
 
 function beginning(log: RunLog, mark: StageMark): ComponentChildren {
   const decided = log.decisions.findLast((item) => item.seq < mark.seq)?.decision;
-  if (decided === undefined) return "the initial parameters";
-  if (!mark.isRestart) return "went on";
+  if (decided === undefined && mark.stage === 0) return "the initial parameters";
+  if (decided === undefined || !mark.isRestart) return "went on";
   return (
     <span class="applied">
       <span aria-hidden="true">▲ </span>restart from <code>{decided.chosenId}</code>
