@@ -6,13 +6,16 @@
   screen. The trainer looks every 100 ms, and a tab is drawn at most four times a second.
 - `watchers`: CPU seconds of the trainer, and of the page's service, while a run of many events is
   watched by 50 streams, relative to one; in ABBA blocks.
+- `list`: milliseconds of a tab's work for a step of scrolling a list of 100,000 runs, of which
+  2,000 have been read, relative to one of 100; what the scripts of each hold, and the nodes and
+  rows in the document.
 - `bundle`: bytes of the built page, as they are and compressed.
 
 The trainer is its history service alone, which is what a page reads from; it and the page have a
 process each. The browser is the system's Chromium (`apt-get install
 chromium`), without a window.
 
-    python -m bench.ui [--blocks 5] [--events 500] [--loads 5]
+    python -m bench.ui [--blocks 5] [--events 500] [--loads 5] [--runs 100000] [--rows 2000]
 """
 
 from __future__ import annotations
@@ -34,21 +37,26 @@ from datetime import UTC, datetime, timedelta
 from pathlib import Path
 from typing import Any
 
-from playwright.sync_api import Page, sync_playwright
+from playwright.sync_api import Browser, Page, sync_playwright
 
 from bench.paired import abba, environment
 from bench.services import announced
+from bench.store_scale.many_runs import fill
+from bench.ui_list import ListTab, compared
 from mentorgrad.domain.event import Created, Payload, RunEvent, Segment, StageStarted
 from mentorgrad.domain.run import Snapshot
 from mentorgrad.domain.spec import RunSpec
 from run_store.open import open_store
 from run_store.protocols import RunStore
+from run_store.sql_store import SqlRunStore
 from ui_service.app import built_page
 
 SNAPSHOTS = 100_000
 WATCHERS = 50
 EACH = 100
 """Snapshots of a segment of the long run."""
+SHORT = 100
+"""Runs of the short list."""
 PAUSE = 0.4
 """Seconds between two events on their way to the screen."""
 
@@ -247,12 +255,24 @@ def served(folder: Path) -> Iterator[House]:
             yield House(store, shown["address"], said["pid"], shown["pid"])
 
 
+@contextmanager
+def listed(browser: Browser, count: int) -> Iterator[ListTab]:
+    """A tab with a list of many runs, of a trainer of its own."""
+    with tempfile.TemporaryDirectory() as folder, served(Path(folder)) as house:
+        assert isinstance(house.store, SqlRunStore)
+        fill(house.store, count)
+        with closing(browser.new_page(viewport={"width": 1280, "height": 900})) as tab:
+            yield ListTab(tab, house.page)
+
+
 def main() -> None:
     """Runs the benchmark and prints the result."""
     parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
     parser.add_argument("--blocks", type=int, default=5)
     parser.add_argument("--events", type=int, default=500)
     parser.add_argument("--loads", type=int, default=5)
+    parser.add_argument("--runs", type=int, default=100_000)
+    parser.add_argument("--rows", type=int, default=2_000)
     arguments = parser.parse_args()
     flags = ["--no-sandbox"] if os.geteuid() == 0 else []
     with ExitStack() as stack:
@@ -266,6 +286,10 @@ def main() -> None:
         tab = browser.new_page(viewport={"width": 1280, "height": 900})
         result["curve"] = curve(tab, house, arguments.loads)
         result["to_screen"] = to_screen(tab, house, 40)
+        long = stack.enter_context(listed(browser, arguments.runs))
+        short = stack.enter_context(listed(browser, SHORT))
+        counts = {"runs": arguments.runs, "short_runs": SHORT}
+        result["list"] = counts | compared(long, short, arguments.rows, arguments.blocks)
     result["chromium"] = browser.version
     result["blocks"] = arguments.blocks
     result["environment"] = environment("playwright", "starlette", "uvicorn", "grpcio")
