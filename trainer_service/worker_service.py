@@ -30,7 +30,7 @@ from trainer_service.agent.local_agent import LocalAgent, Role
 from trainer_service.agent.settings import WorkerSettings
 from trainer_service.control_plane.data_check import data_check
 
-Told = Callable[[Callable[[], None]], Coroutine[Any, Any, None]]
+WaitForEnd = Callable[[Callable[[], None]], Coroutine[Any, Any, None]]
 
 log = structlog.get_logger(__name__)
 
@@ -38,7 +38,7 @@ _LOOK_SECONDS = 0.2
 """Interval at which it looks whether it is done."""
 
 
-async def serve(settings: WorkerSettings, told: Told = wait_for_signal) -> None:
+async def serve(settings: WorkerSettings, told: WaitForEnd = wait_for_signal) -> None:
     """Executes runs until it is told to end, or until there is nothing left to do. When it is
     ready, it writes one JSON line with its name to standard output.
 
