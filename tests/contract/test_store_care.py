@@ -228,7 +228,7 @@ def test_blocks_that_contradict_the_log_are_found(opened: Any) -> None:
         "another end": {"end_row": 63},
         "block 0 is missing": {"number": 99},
     }
-    wrong = {recorded(opened.store, segments=4): case for case in cases.items()}
+    wrong = {recorded(opened.store, segments=6): case for case in cases.items()}
     for run_id, (_, values) in wrong.items():
         first = (snapshot_blocks.c.run_id == run_id) & (snapshot_blocks.c.number == 0)
         put(opened.store, sa.update(snapshot_blocks).where(first).values(**values))

@@ -7,6 +7,7 @@ import json
 import os
 import subprocess
 import sys
+import time
 from collections.abc import Callable, Iterator, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from datetime import timedelta
@@ -112,11 +113,13 @@ def test_a_worker_takes_a_run_executes_it_and_leaves(
 
 
 def finish_when_saved(client: Client, run_id: str) -> Sequence[Agent]:
-    """Ends a run after its first checkpoint; the workers at that time."""
+    """Ends a run after its first checkpoint, once its worker has reported it; the workers then."""
     seen: Sequence[Agent] = ()
     for event in client.watch(run_id):
         if event.kind is EventKind.CHECKPOINT_SAVED and not seen:
-            seen = client.list_workers()
+            while not any(run_id in agent.run_ids for agent in seen):
+                time.sleep(0.05)
+                seen = client.list_workers()
             client.finish_run(run_id)
     return seen
 
