@@ -155,11 +155,11 @@ class CallAdmission(grpc.aio.ServerInterceptor):
                     async with contextlib.aclosing(function(request, context)) as responses:
                         while True:
                             async with grant.waiting():
+                                await account.next_response()
                                 response = await Charged(account, anext(responses, None))
                             if response is None:
                                 return
                             yield response
-                            await account.turn()
 
         return admitted
 

@@ -37,7 +37,7 @@ FORGIVEN = 10.0
 costly call does not keep it out for long."""
 
 PER_CALL = 0.0004
-"""Processor time that gRPC itself takes for a call or a message, seconds; it is not measured."""
+"""Processor time that gRPC itself takes for a request or a response, seconds; not measured."""
 
 PER_BYTE = 1e-9
 """The same for a byte of a request."""
@@ -45,8 +45,15 @@ PER_BYTE = 1e-9
 _REMEMBERED = 1024
 """Owners that are remembered before those at rest are forgotten."""
 
+RESERVED = 2.0
+"""Time from the beginning of a request for which its expected cost is reserved, seconds. A stream
+that waits for something else after that, perhaps for days, holds nothing."""
+
+MOST_RESERVED = 0.1
+"""Maximum processor time that is reserved for a request, seconds."""
+
 _WEIGHT = 0.2
-"""Weight of the last message in the mean cost of an owner's messages."""
+"""Weight of the last request in the mean cost of an owner's requests."""
 
 
 class _Owner:
@@ -57,13 +64,13 @@ class _Owner:
         self.ahead = 0.0
         """Processor time that it is ahead of its share, seconds."""
         self.reserved = 0.0
-        """What its present messages are expected to take, seconds."""
+        """What its requests that have just begun are expected to take, seconds."""
         self.cost = PER_CALL
-        """Mean processor time of a message, seconds."""
+        """Mean processor time of a request, seconds."""
 
 
 class Shares:
-    """Counts what each owner's calls take. For one event loop, whose threads may charge, too.
+    """Counts what each owner's calls take. For one event loop.
 
     Args:
         clock: Returns a time, in seconds.
@@ -113,22 +120,21 @@ class Account:
         self._owner = owner
         self._is_limited = is_limited
         self._reserved = self._taken = 0.0
+        self._end: asyncio.TimerHandle | None = None
 
     async def turn(self, size: int = 0, *, begins: bool = False) -> None:
-        """Waits until the owner is due again, before a message is received or answered. Reserves
-        what such a message takes in the mean, so that those who wait do not all go on at once.
+        """Waits until the owner is due again, before a request is received or answered. Reserves
+        what a request takes in the mean, so that those that wait do not all go on at once.
 
         Args:
-            size: Bytes of the message, if it has been received.
+            size: Bytes of the request, if it has been received.
             begins: Whether the call begins with it, and can still be refused.
 
         Raises:
             ResourceExhausted: The call would wait for more than `LONGEST` (SHARE_TAKEN).
         """
         self.close()
-        wait = self._shares.wait(self._owner)
-        if not self._is_limited:
-            return
+        wait = self._wait()
         if begins and wait > LONGEST:
             raise ResourceExhausted(
                 "this owner's calls have taken more than its share of the service, which others "
@@ -136,23 +142,47 @@ class Account:
                 retry_after=wait - LONGEST,
                 reason="SHARE_TAKEN",
             )
-        self._reserved = self._owner.cost
-        self._owner.reserved += self._reserved
         self.charge(PER_CALL + size * PER_BYTE)
-        if wait:
-            await asyncio.sleep(wait)
+        if self._is_limited:
+            self._reserved = min(self._owner.cost, MOST_RESERVED)
+            self._owner.reserved += self._reserved
+            self._end = asyncio.get_running_loop().call_later(wait + RESERVED, self._release)
+        await _pause(wait)
+
+    async def next_response(self) -> None:
+        """Waits until the owner is due again, before a response of a stream is made."""
+        wait = self._wait()
+        self.charge(PER_CALL)
+        await _pause(wait)
 
     def charge(self, seconds: float) -> None:
-        """Counts processor time that the call has taken."""
+        """Counts processor time that the call has taken. Threads may do so, too: that an addition
+        is lost when two do it at once does no harm."""
         self._taken += seconds
         self._owner.ahead += seconds
 
     def close(self, *_: object) -> None:
-        """Ends the present message. Takes whatever arguments, as a callback."""
-        if self._reserved:
+        """Ends the present request. Takes whatever arguments, as a callback."""
+        self._release()
+        if self._taken:
             self._owner.cost += _WEIGHT * (self._taken - self._owner.cost)
-            self._owner.reserved -= self._reserved
-        self._reserved = self._taken = 0.0
+            self._taken = 0.0
+
+    def _wait(self) -> float:
+        wait = self._shares.wait(self._owner)
+        return wait if self._is_limited else 0.0
+
+    def _release(self) -> None:
+        if self._end is not None:
+            self._end.cancel()
+        self._end = None
+        self._owner.reserved -= self._reserved
+        self._reserved = 0.0
+
+
+async def _pause(seconds: float) -> None:
+    if seconds:
+        await asyncio.sleep(seconds)
 
 
 _present: ContextVar[Account | None] = ContextVar("account", default=None)
@@ -164,7 +194,7 @@ def enter(account: Account) -> None:
 
 
 async def turn(size: int) -> None:
-    """`Account.turn` of the present call, if it has an account, for a further message."""
+    """`Account.turn` of the present call, if it has an account, for a request of its stream."""
     account = _present.get()
     if account is not None:
         await account.turn(size)

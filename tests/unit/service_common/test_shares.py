@@ -5,7 +5,7 @@ from __future__ import annotations
 import asyncio
 import contextvars
 import time
-from collections.abc import AsyncIterator, Awaitable, Callable
+from collections.abc import AsyncIterator, Awaitable, Callable, Coroutine
 from typing import Any
 
 import pytest
@@ -14,7 +14,17 @@ from hypothesis import strategies as st
 
 from mentorgrad.errors import ResourceExhausted
 from service_common import shares
-from service_common.shares import BURST, FORGIVEN, LONGEST, RECENT, TOTAL, Account, Charged, Shares
+from service_common.shares import (
+    BURST,
+    FORGIVEN,
+    LONGEST,
+    MOST_RESERVED,
+    RECENT,
+    TOTAL,
+    Account,
+    Charged,
+    Shares,
+)
 
 HALF = TOTAL / 2
 """The share of one of two owners."""
@@ -87,12 +97,15 @@ def test_who_would_wait_too_long_is_refused_and_comes_back_later(clock: Clock) -
     assert clock.slept == [pytest.approx(LONGEST)]
 
 
-def test_the_messages_of_a_call_wait_and_are_never_refused(clock: Clock) -> None:
+@pytest.mark.parametrize("wait", [Account.turn, Account.next_response])
+def test_the_messages_of_a_stream_wait_and_are_never_refused(
+    clock: Clock, wait: Callable[[Account], Coroutine[Any, Any, None]]
+) -> None:
     known = Shares(clock)
     known.account("b")
     account = known.account("a")
     account.charge(100.0)
-    asyncio.run(account.turn())
+    asyncio.run(wait(account))
     assert clock.slept == [pytest.approx(FORGIVEN)]
 
 
@@ -100,10 +113,11 @@ def test_those_who_wait_go_on_one_after_the_other(clock: Clock) -> None:
     known = Shares(clock)
     first = known.account("a")
     asyncio.run(first.turn())
-    first.charge(1.0)
+    first.charge(0.4)
     first.close()
     cost = known.account("a")._owner.cost
-    assert cost > 0.1
+    assert 0.05 < cost < MOST_RESERVED
+    known.account("a").charge(BURST)
     waits = []
     for _ in range(3):
         known.account("b")
@@ -114,6 +128,29 @@ def test_those_who_wait_go_on_one_after_the_other(clock: Clock) -> None:
         waits.append(clock.slept[-1])
     assert waits[1] - waits[0] == pytest.approx(cost / HALF, rel=0.01)
     assert waits[2] - waits[1] == pytest.approx(cost / HALF, rel=0.01)
+
+
+def test_one_dear_request_reserves_little_for_the_next(clock: Clock) -> None:
+    account = Shares(clock).account("a")
+    account.charge(100.0)
+    begin(account)
+    assert account._owner.cost > MOST_RESERVED
+    assert account._owner.reserved == MOST_RESERVED
+    account.close()
+    assert account._owner.reserved == 0.0
+
+
+async def test_a_stream_that_waits_for_something_else_reserves_nothing(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    monkeypatch.setattr(shares, "RESERVED", 0.0)
+    account = Shares().account("a")
+    await account.turn(begins=True)
+    assert account._owner.reserved > 0.0
+    await asyncio.sleep(0.01)
+    assert account._owner.reserved == 0.0
+    account.close()
+    assert account._owner.reserved == 0.0
 
 
 def test_callers_without_limits_count_and_do_not_wait(clock: Clock) -> None:
