@@ -25,6 +25,7 @@ from pathlib import Path
 
 import numpy as np
 
+from bench.own_environment import ROOT, python_of
 from bench.paired import abba, environment
 from mentorgrad.domain.event import Created, RunEvent, Segment
 from mentorgrad.domain.run import Snapshot
@@ -32,8 +33,6 @@ from mentorgrad.wire.channels import SEGMENT_BYTES
 from run_store.open import open_store
 from run_store.protocols import RunStore
 
-ROOT = Path(__file__).parent.parent
-PEERS = ROOT / "constraints-peers.txt"
 SHAPE = (8, 384)
 """Shape of the demo objective's parameters: 12 KB in float32."""
 PER_SEGMENT = SEGMENT_BYTES // (SHAPE[0] * SHAPE[1] * 4)
@@ -88,18 +87,6 @@ class Peer:
         self._process.communicate()
 
 
-def peers_python() -> Path:
-    """Returns the Python of the peers' environment, which is created if missing."""
-    folder = ROOT / ".venv-peers"
-    python = folder / "bin" / "python"
-    if not (folder / ".ready").exists():
-        print("creating the peers' environment ...", file=sys.stderr)
-        subprocess.run([sys.executable, "-m", "venv", folder], check=True)
-        subprocess.run([python, "-m", "pip", "install", "--quiet", "-r", PEERS], check=True)
-        (folder / ".ready").touch()
-    return python
-
-
 @contextmanager
 def postgres(folder: Path) -> Iterator[str]:
     """Starts a temporary Postgres server; yields its URL."""
@@ -139,7 +126,7 @@ def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
     parser.add_argument("--blocks", type=int, default=10)
     blocks = parser.parse_args().blocks
-    python = peers_python()
+    python = python_of("peers")
     with tempfile.TemporaryDirectory() as name:
         folder = Path(name)
         store = open_store(f"sqlite:///{folder / 'ours.sqlite'}")

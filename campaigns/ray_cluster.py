@@ -27,6 +27,7 @@ from contextlib import closing, contextmanager
 from pathlib import Path
 from typing import Any
 
+from bench.own_environment import ROOT, python_of
 from mentorgrad.domain.event import Created, Finished, Resumed, Segment
 from mentorgrad.domain.objective import Function
 from mentorgrad.domain.query import EventQuery, RunFilter
@@ -35,7 +36,6 @@ from mentorgrad.domain.spec import MentorChoice, RunSpec, Stages
 from run_store.open import open_store
 from run_store.protocols import RunStore
 
-ROOT = Path(__file__).parents[1]
 _HANG = 600.0
 """Seconds after which the campaign gives up."""
 _NODE = {"object_store_memory": 80 << 20, "num_cpus": 2}
@@ -48,20 +48,11 @@ _SERVE = "import sys; from mentorgrad.cli.main import main; sys.argv[0] = 'mento
 
 
 def ray_python() -> Path:
-    """The Python of Ray's environment."""
-    folder = ROOT / ".venv-ray"
-    python = folder / "bin" / "python"
-    if not (folder / ".ready").exists():
-        print("creating Ray's environment ...", file=sys.stderr)
-        pinned = ROOT / "constraints-ray.txt"
-        subprocess.run([sys.executable, "-m", "venv", folder], check=True)
-        subprocess.run([python, "-m", "pip", "install", "--quiet", "-r", pinned], check=True)
-        packages = subprocess.check_output(
-            [python, "-c", "import sysconfig; print(sysconfig.get_path('purelib'))"], text=True
-        )
-        ours = Path(packages.strip()) / "project.pth"
-        ours.write_text(_PTH.format(sysconfig.get_path("purelib")))
-        (folder / ".ready").touch()
+    """The Python of Ray's environment, in which our packages are found, too."""
+    python = python_of("ray")
+    where = [python, "-c", "import sysconfig; print(sysconfig.get_path('purelib'))"]
+    ours = Path(subprocess.check_output(where, text=True).strip()) / "project.pth"
+    ours.write_text(_PTH.format(sysconfig.get_path("purelib")))
     return python
 
 

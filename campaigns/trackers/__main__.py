@@ -11,26 +11,12 @@ from __future__ import annotations
 import subprocess
 import sys
 import tempfile
-from pathlib import Path
 
-ROOT = Path(__file__).parents[2]
-
-
-def trackers_python() -> Path:
-    """The Python of the trackers' environment."""
-    folder = ROOT / ".venv-trackers"
-    python = folder / "bin" / "python"
-    if not (folder / ".ready").exists():
-        print("creating the trackers' environment ...", file=sys.stderr)
-        pinned = ROOT / "constraints-trackers.txt"
-        subprocess.run([sys.executable, "-m", "venv", folder], check=True)
-        subprocess.run([python, "-m", "pip", "install", "--quiet", "-r", pinned], check=True)
-        (folder / ".ready").touch()
-    return python
+from bench.own_environment import ROOT, python_of
 
 
 def main() -> int:
-    python = trackers_python()
+    python = python_of("trackers")
     with tempfile.TemporaryDirectory() as folder:
         return subprocess.run(
             [python, "-m", "campaigns.trackers.read_back", folder],
