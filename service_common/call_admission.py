@@ -156,7 +156,7 @@ class CallAdmission(grpc.aio.ServerInterceptor):
                         while True:
                             async with grant.waiting():
                                 await account.next_response()
-                                response = await Charged(account, anext(responses, None))
+                                response = await Charged(account, _next(responses))
                             if response is None:
                                 return
                             yield response
@@ -235,6 +235,11 @@ def _present(raw: Any) -> bytes:
     if raw is grpc.aio.EOF:
         raise Cancelled("the call ended without a request")
     return bytes(raw)
+
+
+async def _next(responses: AsyncIterator[Any]) -> Any:
+    """The next response; None: there is none."""
+    return await anext(responses, None)
 
 
 @contextlib.asynccontextmanager

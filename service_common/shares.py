@@ -11,7 +11,7 @@ from __future__ import annotations
 import asyncio
 import time
 import weakref
-from collections.abc import Awaitable, Callable, Generator
+from collections.abc import Callable, Coroutine, Generator
 from concurrent.futures import Future, ThreadPoolExecutor
 from contextvars import ContextVar
 from typing import Any, Generic, TypeVar
@@ -201,14 +201,14 @@ async def turn(size: int) -> None:
 
 
 class Charged(Generic[T]):
-    """An awaitable whose steps on the event loop are charged to an account."""
+    """Awaits a coroutine, whose steps on the event loop are charged to an account."""
 
-    def __init__(self, account: Account, work: Awaitable[T]) -> None:
+    def __init__(self, account: Account, work: Coroutine[Any, Any, T]) -> None:
         self._account = account
         self._work = work
 
     def __await__(self) -> Generator[Any, None, T]:
-        steps: Any = self._work.__await__()
+        steps = self._work
         error: BaseException | None = None
         while True:
             began = time.thread_time()

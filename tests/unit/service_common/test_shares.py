@@ -5,7 +5,7 @@ from __future__ import annotations
 import asyncio
 import contextvars
 import time
-from collections.abc import AsyncIterator, Awaitable, Callable, Coroutine
+from collections.abc import Callable, Coroutine
 from typing import Any
 
 import pytest
@@ -231,16 +231,7 @@ async def _fails() -> str:
     raise ValueError("broken")
 
 
-async def _items() -> AsyncIterator[str]:
-    spin()
-    yield "done"
-
-
-def _item() -> Awaitable[str]:
-    return anext(_items())
-
-
-@pytest.mark.parametrize("work", [_own, _thread, _item])
+@pytest.mark.parametrize("work", [_own, _thread])
 def test_what_a_call_does_is_charged(work: Callable[[], Any]) -> None:
     async def main() -> tuple[str, float]:
         shares.charge_threads()
