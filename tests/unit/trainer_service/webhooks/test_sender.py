@@ -53,11 +53,13 @@ class Wire:
     def __init__(self) -> None:
         self.sent: list[tuple[str, str]] = []
         self.failing: dict[str, Exception] = {}
+        self.failed: set[tuple[str, str]] = set()
         self.tried = asyncio.Event()
 
     async def post(self, endpoint: Endpoint, delivery: Delivery, link: str) -> None:
         self.tried.set()
         if endpoint.name in self.failing:
+            self.failed.add((endpoint.name, delivery.run_id))
             raise self.failing[endpoint.name]
         self.sent.append((endpoint.name, delivery.run_id))
 
@@ -81,6 +83,8 @@ async def test_one_that_fails_delays_no_other_and_gets_it_in_the_end(store: RunS
     with capture_logs() as logs:
         sender.start()
         await emptied(store, "ops", "unknown")
+        while len(wire.failed) < len(runs):
+            await asyncio.sleep(0.01)
         assert sorted(wire.sent) == [("desk", run_id) for run_id in runs]
         wire.failing.clear()
         await emptied(store, "unknown")
