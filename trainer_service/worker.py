@@ -74,7 +74,7 @@ def main(arguments: list[str]) -> int:
     inbox, known, stores = Inbox(sys.stdin.buffer), KeptResults(), _KeptStore()
     code = EXIT_OK
     while line := inbox.next_job():
-        stopper = StopRequest()
+        stopper, modules = StopRequest(), len(sys.modules)
         signal.signal(signal.SIGTERM, lambda *_, s=stopper: s.note(StopKind.INTERRUPT))
         code = _do(line, stopper, known, inbox, stores)
         if code not in (EXIT_OK, EXIT_FAILED) or stopper.is_leaving():
@@ -82,7 +82,7 @@ def main(arguments: list[str]) -> int:
         signal.signal(signal.SIGTERM, signal.SIG_DFL)
         if code == EXIT_FAILED:
             known.limit(0)  # it may have lacked the memory; the next run sets its own limit
-        _tidy()
+        _tidy(imported=len(sys.modules) > modules)
         _say({"ended": code})
     stores.close()
     return code
@@ -131,10 +131,13 @@ def _do(
         tracing.flush()
 
 
-def _tidy() -> None:
+def _tidy(imported: bool) -> None:
     """Frees the memory of the ended run, GPU memory included, for other processes; texts' keys and
-    values are kept for the next run, within their limit."""
+    values are kept for the next run, within their limit. What a run has imported is not looked at
+    again: with a language model's libraries, each look would take half a second."""
     gc.collect()
+    if imported:
+        gc.freeze()
     torch = sys.modules.get("torch")
     if torch is not None and torch.cuda.is_initialized():
         torch.cuda.empty_cache()

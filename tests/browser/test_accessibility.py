@@ -1,4 +1,5 @@
-"""What axe finds in the page. It belongs to the page's build, so it is there after `make ui`."""
+"""What axe finds in the page. It belongs to the page's build, so it is there after `make ui`, and
+`make check` runs this, not the suite."""
 
 from __future__ import annotations
 
@@ -45,7 +46,7 @@ LOOKS: tuple[tuple[Literal["light", "dark"], int, list[str]], ...] = (
 PARTS = ("", "mentor", "candidates", "lineage", "path", "log", "spec")
 
 pytestmark = [
-    pytest.mark.slow,
+    pytest.mark.campaign,
     pytest.mark.timeout(600),
     pytest.mark.asyncio(loop_scope="package"),
     pytest.mark.skipif(not AXE.is_file(), reason="no axe: `make ui` installs it"),

@@ -38,7 +38,7 @@ from mentorgrad.domain.spec import (Acceptance, Budget, Stages, Task)
 words, gradients = demo_arms.regimes()
 model = CausalPrompt(os.environ["TINY_MODEL"], n_tokens=12, max_length=100)
 few = replace(words.spec.mentor, proposals=2)
-rows = {"shots": 4, "selection_rows": 4, "test_rows": 36}
+rows = {"shots": 4, "selection_rows": 4, "test_rows": 10}
 words = replace(
     words, spec=replace(words.spec, objective=model, mentor=few, task=Task("tickets", **rows))
 )

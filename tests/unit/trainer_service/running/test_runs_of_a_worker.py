@@ -221,7 +221,9 @@ def test_a_worker_gives_each_run_what_it_keeps_and_nothing_after_a_failure(
         return EXIT_FAILED if line == b"fails\n" else EXIT_OK
 
     monkeypatch.setattr(worker_process, "_do", execute)
-    monkeypatch.setattr(worker_process, "_tidy", lambda: None)  # would look at all of the suite
+    monkeypatch.setattr(
+        worker_process, "_tidy", lambda imported: None
+    )  # would look at all of the suite
     monkeypatch.setattr(worker_process.signal, "signal", lambda *_: None)
     lines = io.BytesIO(b"goes\nfails\ngoes\ngoes\n")
     monkeypatch.setattr(worker_process.sys, "stdin", SimpleNamespace(buffer=lines))
