@@ -40,10 +40,10 @@ demo: setup ## tune prompts in two regimes with the embedded models; prints tabl
 	$(BIN)/mentorgrad demo
 
 test: setup ## run all tests, with real servers, the real LLM and real Postgres
-	$(BIN)/python -m pytest tests -n 2 --dist loadfile --no-loadscope-reorder
+	$(BIN)/python -m pytest tests -n logical --maxprocesses 4 --dist loadfile --no-loadscope-reorder
 
 quick: setup ## run the unit and contract tests but for the slow ones, in under a minute
-	$(BIN)/python -m pytest tests/unit tests/contract -m "not slow and not campaign" -n 2 --dist worksteal
+	$(BIN)/python -m pytest tests/unit tests/contract -m "not slow and not campaign" -n logical --maxprocesses 4 --dist worksteal
 
 check: setup ## check format, lint, types, imports, protos, stubs and deployment files
 	$(BIN)/ruff format --check .
