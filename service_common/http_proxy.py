@@ -14,7 +14,9 @@ import httpx
 
 from mentorgrad.errors import InvalidInput
 from mentorgrad.outside_text import without_secrets
-from mentorgrad.wire.credentials import is_loopback
+from mentorgrad.wire.addresses import is_loopback
+
+_PORTS = {"http": 80, "https": 443}
 
 
 def proxy_for(url: httpx.URL) -> httpx.Proxy | None:
@@ -28,7 +30,7 @@ def proxy_for(url: httpx.URL) -> httpx.Proxy | None:
     proxies = request.getproxies_environment()
     scheme = url.scheme if url.scheme in proxies else "all"
     address = proxies.get(scheme, "")
-    if not address or _is_direct(url.host, proxies.get("no", "")):
+    if not address or _is_direct(url, proxies.get("no", "")):
         return None
     if "://" not in address:
         address = f"http://{address}"
@@ -48,17 +50,19 @@ def proxy_for(url: httpx.URL) -> httpx.Proxy | None:
     return proxy
 
 
-def _is_direct(host: str, exempt: str) -> bool:
-    """Whether a host is loopback, or exempt by ``no_proxy``: names, their ends, addresses and
-    networks."""
+def _is_direct(url: httpx.URL, exempt: str) -> bool:
+    """Whether a host is loopback, or exempt by ``no_proxy``: names, their ends (also written
+    ``*.example.org``), addresses and networks; a name or address also with a port."""
+    host, port = url.host, url.port or _PORTS.get(url.scheme)
+    entries = [entry.strip().removeprefix("*.") for entry in exempt.split(",")]
     bypass = request.proxy_bypass_environment  # type: ignore[attr-defined]
-    if is_loopback(f"{host}:0") or bypass(host, {"no": exempt}):
+    if is_loopback(f"{host}:0") or bypass(f"{host}:{port}", {"no": ",".join(entries)}):
         return True
     try:
         address = ipaddress.ip_address(host)
     except ValueError:
         return False
-    return any(address in network for network in map(_network, exempt.split(",")) if network)
+    return any(address in network for network in map(_network, entries) if network)
 
 
 def _network(entry: str) -> ipaddress.IPv4Network | ipaddress.IPv6Network | None:

@@ -20,7 +20,7 @@ import structlog
 
 from mentorgrad.errors import InvalidInput, MentorgradError, Unavailable
 from mentorgrad.outside_text import without_secrets
-from mentorgrad.wire.credentials import is_loopback
+from mentorgrad.wire.addresses import is_loopback
 from service_common.http_proxy import proxy_for
 from service_common.settings import Algorithm
 

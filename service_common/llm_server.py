@@ -42,6 +42,7 @@ _MAX_NAMED = 4_000
 """Maximum characters of an error response that are read."""
 _LONGEST_WISH = 86_400.0
 """Upper limit of `Retry-After`, seconds; longer than any deadline."""
+_HIGHEST_PORT = 65535
 _MOST_TOKENS = 2**31
 """Upper limit of plausible token counts; larger ones are taken as 0."""
 
@@ -162,8 +163,7 @@ class LLMServer:
         try:
             return await self._cancelled_once(self._look(path))
         except httpx.RequestError as error:
-            name = type(error).__name__
-            raise Unavailable(f"the LLM server cannot be reached ({name})") from None
+            raise self._unreached(error) from None
 
     async def get(self, path: str) -> dict[str, Any]:
         """The JSON object that a GET request returns; empty if it returns something else.
@@ -174,8 +174,7 @@ class LLMServer:
         try:
             response, body = await self._cancelled_once(self._exchange("GET", path, None))
         except httpx.RequestError as error:
-            name = type(error).__name__
-            raise Unavailable(f"the LLM server cannot be reached ({name})") from None
+            raise self._unreached(error) from None
         return _document(body) or {} if response.status_code == 200 else {}
 
     async def close(self) -> None:
@@ -207,8 +206,7 @@ class LLMServer:
         try:
             response, body = await self._cancelled_once(self._exchange("POST", path, payload))
         except httpx.RequestError as error:
-            name = type(error).__name__
-            raise _Retry(Unavailable(f"the LLM server cannot be reached ({name})")) from None
+            raise _Retry(self._unreached(error)) from None
         document = _document(body)
         status = response.status_code
         if status == 200 and document is not None and (stated := _error_in(document)) is not None:
@@ -220,6 +218,13 @@ class LLMServer:
         if document is None:
             raise Unavailable("the LLM server's response is not a JSON object")
         return document
+
+    def _unreached(self, error: httpx.RequestError) -> Unavailable:
+        """The error for a server without an answer, with what the system says of it: a name that
+        nobody knows and a certificate that nobody trusts are mended in different places."""
+        name = type(error).__name__
+        why = without_secrets(one_line(str(error)), self._secrets)[:200]
+        return Unavailable(f"the LLM server cannot be reached ({name}{why and ': '}{why})")
 
     async def _exchange(
         self, method: str, path: str, payload: dict[str, Any] | None
@@ -233,6 +238,8 @@ class LLMServer:
 
     def _refuse(self, status: int, response: httpx.Response, named: str) -> None:
         """Raises the error for a status other than 200, or for an error in a response with 200."""
+        if response.is_redirect:  # not followed: the key would go elsewhere
+            named = f"it redirects to {one_line(response.headers['location'])}; set the URL to that"
         said = without_secrets(named[:_MAX_NAMED], self._secrets)[:200] or "no reason given"
         if status in (408, 409, 425, 429) or status >= 500:
             after = seconds_of(response.headers.get("retry-after", ""))
@@ -264,7 +271,8 @@ def parse_url(base_url: str) -> httpx.URL | None:
         url = httpx.URL(base_url.rstrip("/") + "/")
     except httpx.InvalidURL:
         return None
-    return url if url.scheme in ("http", "https") and url.host else None
+    is_one = url.scheme in ("http", "https") and url.host and (url.port or 0) <= _HIGHEST_PORT
+    return url if is_one and " " not in base_url else None
 
 
 async def _limited_body(response: httpx.Response) -> bytes:

@@ -8,7 +8,8 @@ from collections.abc import Iterator
 import structlog
 from prometheus_client import CollectorRegistry, Counter, Gauge, Histogram, ProcessCollector
 
-from mentorgrad.errors import InvalidInput, Unavailable
+from mentorgrad.errors import Unavailable
+from mentorgrad.wire.addresses import check_address
 from service_common import metrics_server
 
 log = structlog.get_logger(__name__)
@@ -69,9 +70,7 @@ def exposed(listen: str, registry: CollectorRegistry) -> Iterator[str]:
     if not listen:
         yield ""
         return
-    host, separator, port = listen.rpartition(":")
-    if not separator or not port.isdigit() or int(port) > 65535:
-        raise InvalidInput.field("metrics", f"must be HOST:PORT, not {listen!r}")
+    host, _, port = check_address("metrics", listen, listens=True).rpartition(":")
     with contextlib.ExitStack() as stack:
         try:
             served = metrics_server.served(host.strip("[]"), int(port), registry)

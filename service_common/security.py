@@ -7,7 +7,7 @@ from dataclasses import dataclass
 import structlog
 
 from mentorgrad.errors import InvalidInput
-from mentorgrad.wire.credentials import is_loopback
+from mentorgrad.wire.addresses import check_address, is_loopback
 from service_common.settings import ListenerSettings
 from service_common.tls import ServerCertificates
 from service_common.token_file import TokenFile
@@ -97,9 +97,7 @@ def check_listen(address: str, insecure: bool, missing: list[str]) -> None:
     Raises:
         InvalidInput: The address is malformed, or other machines can reach it unprotected.
     """
-    host, separator, port = address.rpartition(":")
-    if not separator or not port.isdigit() or int(port) > 65535:
-        raise InvalidInput.field("listen", f"must be HOST:PORT, not {address!r}")
+    host, _, _ = check_address("listen", address, listens=True).rpartition(":")
     if not missing or is_loopback(address):
         return
     if not insecure:

@@ -72,7 +72,7 @@ def parse_named(value: Any, form: str, what: str) -> Any:
         return value
     parsed: dict[str, str] = {}
     for item in value:
-        name, separator, target = str(item).strip().partition("=")
+        name, separator, target = (part.strip() for part in str(item).partition("="))
         if not separator or not target:
             raise ValueError(f"must be NAME={form}, not {item!r}")
         if name in parsed:

@@ -17,7 +17,8 @@ from mentorgrad.async_client import AsyncClient
 from mentorgrad.errors import InvalidInput
 from mentorgrad.predict_client import AsyncPredictClient
 from mentorgrad.wire import tracing
-from mentorgrad.wire.credentials import Credentials, is_loopback
+from mentorgrad.wire.addresses import is_loopback
+from mentorgrad.wire.credentials import Credentials
 from service_common import logs
 from service_common.metrics import exposed
 from service_common.security import Security, protect

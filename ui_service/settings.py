@@ -9,6 +9,7 @@ from pydantic import Field, SecretStr, field_validator
 from pydantic_settings import NoDecode, SettingsConfigDict
 
 from mentorgrad.async_client import DEFAULT_TARGET
+from mentorgrad.wire.addresses import is_target
 from mentorgrad.wire.credentials import Credentials
 from service_common.settings import ListenerSettings, OperationSettings, ServiceSettings
 
@@ -59,6 +60,13 @@ class UiSettings(OperationSettings, ListenerSettings):
         description="Host name by which browsers reach the page (repeatable), beside localhost and "
         "IP addresses. Requests for other names are refused.",
     )
+
+    @field_validator("server")
+    @classmethod
+    def _check_server(cls, value: str) -> str:
+        if not is_target(value):
+            raise ValueError(f"must be HOST:PORT, not {value!r}")
+        return value
 
     @field_validator("host", mode="before")
     @classmethod

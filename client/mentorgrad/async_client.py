@@ -45,6 +45,8 @@ from mentorgrad.errors import (
 from mentorgrad.experiment_calls import ExperimentCalls
 from mentorgrad.field_limits import check
 from mentorgrad.files import replacing
+from mentorgrad.numbers import real_of
+from mentorgrad.paths import expanded
 from mentorgrad.responses import CreatedRun, RunComparison, TrainerInfo
 from mentorgrad.uploads import DataUpload, check_size, upload_name
 from mentorgrad.v1 import event_pb2
@@ -64,6 +66,7 @@ from mentorgrad.wire.connection import (
 )
 from mentorgrad.wire.credentials import Credentials
 from mentorgrad.wire.reconnect import ReconnectTimer
+from mentorgrad.wire.requests import request_of
 
 DEFAULT_TARGET = "127.0.0.1:50551"
 """Default address of a trainer service."""
@@ -103,7 +106,7 @@ class AsyncClient(ExperimentCalls):
         credentials: Credentials | None = None,
     ) -> None:
         super().__init__(Connection(target, credentials), timeout, stream_timeout)
-        self._resume_for = resume_for
+        self._resume_for = real_of("resume_for", resume_for)
 
     _trainer = partialmethod(ServiceClient._call, TrainerServiceStub)
     _history = partialmethod(ServiceClient._call, HistoryServiceStub)
@@ -124,12 +127,16 @@ class AsyncClient(ExperimentCalls):
             ResourceExhausted: The queue is full.
         """
         key = request_id or f"client-{os.urandom(12).hex()}"
-        request = trainer.CreateRunRequest(request_id=key, spec=to_message(check(spec, "spec")))
+        request = request_of(
+            trainer.CreateRunRequest, request_id=key, spec=to_message(check(spec, "spec"))
+        )
         return from_message(CreatedRun, await self._trainer("CreateRun", request))
 
     async def cancel_run(self, run_id: str) -> Run:
         """Requests cancellation of a run; `watch` shows when it ends."""
-        response = await self._trainer("CancelRun", trainer.CancelRunRequest(run_id=run_id))
+        response = await self._trainer(
+            "CancelRun", request_of(trainer.CancelRunRequest, run_id=run_id)
+        )
         return from_message(Run, response.run)
 
     async def finish_run(self, run_id: str) -> Run:
@@ -140,17 +147,23 @@ class AsyncClient(ExperimentCalls):
         Raises:
             PreconditionFailed: The run is not running (reason TRANSITION_FORBIDDEN).
         """
-        response = await self._trainer("FinishRun", trainer.FinishRunRequest(run_id=run_id))
+        response = await self._trainer(
+            "FinishRun", request_of(trainer.FinishRunRequest, run_id=run_id)
+        )
         return from_message(Run, response.run)
 
     async def pause_run(self, run_id: str) -> Run:
         """Requests that a run saves a checkpoint and pauses; `watch` shows when it has."""
-        response = await self._trainer("PauseRun", trainer.PauseRunRequest(run_id=run_id))
+        response = await self._trainer(
+            "PauseRun", request_of(trainer.PauseRunRequest, run_id=run_id)
+        )
         return from_message(Run, response.run)
 
     async def resume_run(self, run_id: str) -> Run:
         """Queues a paused or interrupted run; it continues from its checkpoint."""
-        response = await self._trainer("ResumeRun", trainer.ResumeRunRequest(run_id=run_id))
+        response = await self._trainer(
+            "ResumeRun", request_of(trainer.ResumeRunRequest, run_id=run_id)
+        )
         return from_message(Run, response.run)
 
     async def update_run(
@@ -176,14 +189,17 @@ class AsyncClient(ExperimentCalls):
                 a label tells where the run belongs in its experiment (reason RESERVED_LABEL).
         """
         update = check(RunUpdate(labels or {}, tuple(remove_labels), note), "update")
-        request = trainer.UpdateRunRequest(
-            run_id=run_id, update=to_message(update), request_id=request_id
+        request = request_of(
+            trainer.UpdateRunRequest,
+            run_id=run_id,
+            update=to_message(update),
+            request_id=request_id,
         )
         return from_message(Run, (await self._trainer("UpdateRun", request)).run)
 
     async def delete_run(self, run_id: str) -> None:
         """Deletes a run that is not active, with all its records."""
-        await self._trainer("DeleteRun", trainer.DeleteRunRequest(run_id=run_id))
+        await self._trainer("DeleteRun", request_of(trainer.DeleteRunRequest, run_id=run_id))
 
     async def import_run(self, events: Iterable[RunEvent] | AsyncIterable[RunEvent]) -> Run:
         """Imports a finished run from its log; the inverse of `export_run`.
@@ -218,7 +234,7 @@ class AsyncClient(ExperimentCalls):
             ResourceExhausted: Too many files are being uploaded.
             OSError: The file cannot be read.
         """
-        file = Path(path)
+        file = expanded(Path(path), "path")
         limit = (await self.trainer_info()).upload_limit_bytes
         upload = await asyncio.to_thread(_described, file, limit)
         response = await self._connection.upload(
@@ -287,8 +303,8 @@ class AsyncClient(ExperimentCalls):
         self, run_id: str, after_seq: int, kinds: Sequence[EventKind], view: View
     ) -> AsyncGenerator[RunEvent, None]:
         """One stream of `watch`; skips events that were already seen."""
-        query = EventQuery(after_seq, tuple(kinds), view)
-        request = fill(history.StreamEventsRequest(run_id=run_id, follow=True), query)
+        query = check(EventQuery(after_seq, tuple(kinds), view))
+        request = fill(request_of(history.StreamEventsRequest, run_id=run_id, follow=True), query)
         stub = self._connection.streams(HistoryServiceStub)
         async with aclosing(
             self._connection.stream(stub.StreamEvents, request, _FOLLOW_SECONDS)
@@ -309,7 +325,7 @@ class AsyncClient(ExperimentCalls):
         Raises:
             NotFound: No such run (reason RUN_NOT_FOUND); so do all methods with a run_id.
         """
-        response = await self._history("GetRun", history.GetRunRequest(run_id=run_id))
+        response = await self._history("GetRun", request_of(history.GetRunRequest, run_id=run_id))
         return from_message(Run, response.run)
 
     async def list_runs(
@@ -324,7 +340,8 @@ class AsyncClient(ExperimentCalls):
         Raises:
             InvalidInput: `page_size` is not within 1..1000, or `page_token` is from another query.
         """
-        request = history.ListRunsRequest(
+        request = request_of(
+            history.ListRunsRequest,
             filter=to_message(check(run_filter or RunFilter(), "filter")),
             order=enum_number(order),
             page_size=check_page_size(page_size),
@@ -350,7 +367,8 @@ class AsyncClient(ExperimentCalls):
             PermissionDenied: The token lacks the scope ``admin``.
             InvalidInput: `page_size` is not within 1..1000, or `page_token` is from another query.
         """
-        request = history.ListAuditRequest(
+        request = request_of(
+            history.ListAuditRequest,
             filter=to_message(check(audit_filter or AuditFilter(), "filter")),
             page_size=check_page_size(page_size),
             page_token=page_token,
@@ -368,7 +386,7 @@ class AsyncClient(ExperimentCalls):
         """Iterates over the recorded events in order; does not wait for new ones. Events of kinds
         that only a newer trainer knows are left out."""
         wanted = check(query or EventQuery())
-        request = fill(history.StreamEventsRequest(run_id=run_id), wanted)
+        request = fill(request_of(history.StreamEventsRequest, run_id=run_id), wanted)
         async with aclosing(self._transfer(HistoryServiceStub, "StreamEvents", request)) as found:
             async for response in found:
                 if _is_known(response.event):
@@ -376,7 +394,7 @@ class AsyncClient(ExperimentCalls):
 
     async def export_run(self, run_id: str) -> AsyncGenerator[RunEvent, None]:
         """Iterates over the complete log with raw tensors, as `import_run` accepts it."""
-        request = history.ExportRunRequest(run_id=run_id)
+        request = request_of(history.ExportRunRequest, run_id=run_id)
         async with aclosing(self._transfer(HistoryServiceStub, "ExportRun", request)) as found:
             async for response in found:
                 yield from_message(RunEvent, response.event)
@@ -405,7 +423,7 @@ class AsyncClient(ExperimentCalls):
             InvalidInput: A number is negative, the range is empty, or MIN_MAX has no `max_points`.
         """
         query = check(TrajectoryQuery(max_points, view, first_step, last_step, thinning))
-        request = fill(history.GetTrajectoryRequest(run_id=run_id), query)
+        request = fill(request_of(history.GetTrajectoryRequest, run_id=run_id), query)
         snapshots: list[Snapshot] = []
         stages: list[int] = []
         pieces: list[np.ndarray] = []
@@ -429,7 +447,8 @@ class AsyncClient(ExperimentCalls):
         page_token: str = "",
     ) -> CandidatePage:
         """Lists effective candidates, by default best first, one page per call."""
-        request = history.ListCandidatesRequest(
+        request = request_of(
+            history.ListCandidatesRequest,
             run_id=run_id,
             filter=to_message(check(candidate_filter or CandidateFilter(), "filter")),
             page_size=check_page_size(page_size),
@@ -448,14 +467,14 @@ class AsyncClient(ExperimentCalls):
 
     async def compare_runs(self, run_ids: Sequence[str]) -> RunComparison:
         """Compares runs, with the fields in which their specs differ."""
-        request = history.CompareRunsRequest(run_ids=run_ids)
+        request = request_of(history.CompareRunsRequest, run_ids=run_ids)
         return from_message(RunComparison, await self._history("CompareRuns", request))
 
     # -- artifacts ----------------------------------------------------------------------------
 
     async def artifacts(self, run_id: str) -> tuple[Artifact, ...]:
         """Lists the artifacts of a run by name."""
-        request = history.ListArtifactsRequest(run_id=run_id)
+        request = request_of(history.ListArtifactsRequest, run_id=run_id)
         response = await self._history("ListArtifacts", request)
         return tuple(from_message(Artifact, item) for item in response.artifacts)
 
@@ -487,7 +506,7 @@ class AsyncClient(ExperimentCalls):
             DataLoss: The bytes do not match their SHA-256 digest, or are more than that.
             OSError: The file cannot be written.
         """
-        place = Path(path)
+        place = expanded(Path(path), "path")
         target = place / Path(name).name if place.is_dir() else place
         with replacing(target) as file:
             async for chunk in self._chunks(run_id, name, max_bytes):
@@ -502,7 +521,7 @@ class AsyncClient(ExperimentCalls):
 
         A checkpoint has neither size nor digest here; the server has verified it.
         """
-        request = trainer.DownloadArtifactRequest(run_id=run_id, name=name)
+        request = request_of(trainer.DownloadArtifactRequest, run_id=run_id, name=name)
         digest, expected, size = hashlib.sha256(), None, 0
         limit = _MAX_FILE_BYTES if max_bytes is None else max_bytes
         call = self._transfer(TrainerServiceStub, "DownloadArtifact", request)

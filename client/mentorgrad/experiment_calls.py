@@ -14,6 +14,7 @@ from mentorgrad.v1 import experiment_service_pb2 as pb
 from mentorgrad.v1.experiment_service_pb2_grpc import ExperimentServiceStub
 from mentorgrad.wire.codec import from_message, to_message
 from mentorgrad.wire.connection import ServiceClient, check_page_size
+from mentorgrad.wire.requests import request_of
 
 _LONG_SECONDS = 300.0
 """Minimum timeout of creating an experiment and of its report: both may read a lot of data."""
@@ -40,7 +41,9 @@ class ExperimentCalls(ServiceClient):
             PreconditionFailed: A required mentor is not available.
         """
         key = request_id or f"client-{os.urandom(12).hex()}"
-        request = pb.CreateExperimentRequest(request_id=key, spec=to_message(check(spec, "spec")))
+        request = request_of(
+            pb.CreateExperimentRequest, request_id=key, spec=to_message(check(spec, "spec"))
+        )
         response = await self._experiments(
             "CreateExperiment", request, max(self._timeout, _LONG_SECONDS)
         )
@@ -53,7 +56,7 @@ class ExperimentCalls(ServiceClient):
             NotFound: No such experiment (reason EXPERIMENT_NOT_FOUND); so do all methods with an
                 experiment_id.
         """
-        request = pb.GetExperimentRequest(experiment_id=experiment_id)
+        request = request_of(pb.GetExperimentRequest, experiment_id=experiment_id)
         response = await self._experiments("GetExperiment", request)
         return from_message(Experiment, response.experiment)
 
@@ -64,7 +67,7 @@ class ExperimentCalls(ServiceClient):
             InvalidInput: `page_size` is not within 1..1000, or `page_token` is from another query.
         """
         size = check_page_size(page_size)
-        request = pb.ListExperimentsRequest(page_size=size, page_token=page_token)
+        request = request_of(pb.ListExperimentsRequest, page_size=size, page_token=page_token)
         return from_message(ExperimentPage, await self._experiments("ListExperiments", request))
 
     async def iter_experiments(self) -> AsyncGenerator[Experiment, None]:
@@ -80,12 +83,12 @@ class ExperimentCalls(ServiceClient):
         Raises:
             PreconditionFailed: It has ended already (TRANSITION_FORBIDDEN).
         """
-        request = pb.CancelExperimentRequest(experiment_id=experiment_id)
+        request = request_of(pb.CancelExperimentRequest, experiment_id=experiment_id)
         response = await self._experiments("CancelExperiment", request)
         return from_message(Experiment, response.experiment)
 
     async def get_report(self, experiment_id: str) -> Report:
         """Returns statistics over the runs finished so far."""
-        request = pb.GetReportRequest(experiment_id=experiment_id)
+        request = request_of(pb.GetReportRequest, experiment_id=experiment_id)
         response = await self._experiments("GetReport", request, max(self._timeout, _LONG_SECONDS))
         return from_message(Report, response.report)

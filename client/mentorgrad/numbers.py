@@ -2,9 +2,12 @@
 
 from __future__ import annotations
 
+import math
 import operator
 from numbers import Number
 from typing import Any, TypeVar
+
+import numpy as np
 
 from mentorgrad.errors import InvalidInput
 
@@ -58,6 +61,18 @@ def real_of(field: str, value: Any) -> float:
     return _required(field, value, real(value), "a number")
 
 
+def seconds_of(field: str, value: Any) -> float:
+    """`real_of`, of a time in seconds, which must be positive and finite.
+
+    Raises:
+        InvalidInput: It is not; the violation's field is `field`.
+    """
+    seconds = real_of(field, value)
+    if not 0.0 < seconds < math.inf:
+        raise InvalidInput.field(field, f"must be a finite number above 0, not {seconds}")
+    return seconds
+
+
 def _required(field: str, value: Any, found: _Found | None, what: str) -> _Found:
     if found is None:
         raise InvalidInput.field(field, f"must be {what}, not {type(value).__name__}")
@@ -68,6 +83,8 @@ def _single(value: Any) -> Any:
     """The Python number in an array or tensor of one element, or in a scalar of such a library."""
     if type(value) in (int, float) or not hasattr(value, "item"):
         return value
+    if np.ma.is_masked(value):  # its item is a zero that stands for no number
+        return None
     try:
         return value.item()
     except (TypeError, ValueError, RuntimeError):  # more than one element, or none

@@ -9,7 +9,8 @@ from __future__ import annotations
 
 import math
 from collections.abc import Callable, Mapping, Sequence
-from datetime import timedelta
+from dataclasses import is_dataclass
+from datetime import UTC, datetime, timedelta
 from pathlib import Path
 from typing import Any, TypeVar, cast
 
@@ -66,9 +67,14 @@ def as_plain(value: T, path: str = "") -> T:
 
 def _plain(value: Any) -> Any:
     changes: dict[str, Any] = {}
-    for name, convert in _converters(type(value)):
+    for name, kind, convert in _converters(type(value)):
         member = getattr(value, name)
         if member is None:
+            if kind.optional:
+                continue
+            # On the wire it would be the default: a loss that is not known, the best of all.
+            raise _must(_wanted(kind), member).within(name)
+        if convert is None:
             continue
         try:
             fitting = convert(member)
@@ -80,13 +86,29 @@ def _plain(value: Any) -> Any:
 
 
 @per_class
-def _converters(cls: type) -> tuple[tuple[str, _Convert], ...]:
+def _converters(cls: type) -> tuple[tuple[str, FieldType, _Convert | None], ...]:
+    """Name and type of each field, and the converter of its value; None: it is left as it is."""
+    if not is_dataclass(cls):
+        raise _Misfit(f"must be one of mentorgrad's classes, not {cls.__name__}")
     found = []
     for name, kind in field_types(cls).items():
         convert = _converter(kind)
-        if convert is not None:
-            found.append((name, _each(convert) if kind.repeated else convert))
+        if convert is not None and kind.repeated:
+            convert = _each(convert)
+        if convert is not None or not kind.optional:
+            found.append((name, kind, convert))
     return tuple(found)
+
+
+def _wanted(kind: FieldType) -> str:
+    """What a field must hold, in words."""
+    if kind.repeated:
+        return "a list"
+    if kind.members:
+        return " or ".join(f"a {cls.__name__}" for cls in kind.members)
+    if kind.kind in (FieldKind.STRING_MAP, FieldKind.STRUCT):
+        return "a mapping"
+    return _WORDS.get(kind.base, f"a {kind.base.__name__}")
 
 
 def _converter(kind: FieldType) -> _Convert | None:
@@ -98,6 +120,7 @@ def _converter(kind: FieldType) -> _Convert | None:
     if kind.kind in (FieldKind.MESSAGE, FieldKind.UNION):
         return _message(kind)
     return {
+        FieldKind.DATETIME: _time,
         FieldKind.DURATION: _duration,
         FieldKind.STRUCT: _options,
         FieldKind.STRING_MAP: _string_map,
@@ -172,6 +195,19 @@ def _duration(value: Any) -> timedelta:
         return timedelta(seconds=seconds)
     except (ValueError, OverflowError):
         raise _Misfit(f"must be a finite number of seconds, not {seconds}") from None
+
+
+def _time(value: Any) -> datetime:
+    # `NaT` of pandas is an instance of datetime, and differs from itself.
+    if not isinstance(value, datetime) or value != value:
+        raise _must("a datetime", value)
+    if hasattr(value, "to_pydatetime"):  # pandas' own converts only times with a zone
+        value = value.to_pydatetime(warn=False)
+    time: datetime = value
+    try:
+        return time if time.tzinfo is not None else time.astimezone(UTC)
+    except (ValueError, OverflowError):
+        raise _Misfit("must be a time between the years 1 and 9999 in UTC") from None
 
 
 def _enum(kind: FieldType) -> _Convert:
@@ -255,9 +291,7 @@ def _json(value: Any) -> Any:
     """A JSON value, with the numbers and lists of other libraries converted."""
     if value is None or type(value) in (bool, int):
         return value
-    if isinstance(value, float) and not math.isfinite(value):
-        raise _Misfit(f"must be a finite number, not {value}")
-    if type(value) is float:
+    if type(value) is float and math.isfinite(value):
         return value
     if isinstance(value, str):
         return _text(value)
@@ -274,6 +308,8 @@ def _json(value: Any) -> Any:
     found_number = real(value) if number is None else number
     if found_number is None:
         raise _must("a number, text, truth value, list or mapping", value)
+    if isinstance(found_number, float) and not math.isfinite(found_number):
+        raise _Misfit(f"must be a finite number, not {found_number}")
     return found_number
 
 

@@ -342,7 +342,7 @@ class SessionBase:
         """Copies the parameters as float32, since the loop may modify them, and validates them."""
         if parameters is None:
             return None
-        row = np.array(parameters, dtype=np.float32)
+        row = _array(parameters)
         if row.nbytes > MAX_ROW_BYTES:
             raise InvalidInput.field(
                 "parameters", f"must have at most {MAX_ROW_BYTES} bytes, not {row.nbytes}"
@@ -363,6 +363,16 @@ class SessionBase:
         parameters = np.stack(rows) if len(rows) == len(unsent) else None
         snapshots = tuple(snapshot for snapshot, _ in unsent)
         self._stream.outbox.tell(Batch(stage=stage, snapshots=snapshots, parameters=parameters))
+
+
+def _array(parameters: Any) -> np.ndarray:
+    """A copy as float32, also of a tensor that is on a device or in a graph."""
+    if hasattr(parameters, "detach"):
+        parameters = parameters.detach().float().cpu().numpy()
+    try:
+        return np.array(parameters, dtype=np.float32)
+    except (TypeError, ValueError):
+        raise InvalidInput.field("parameters", "must be an array of numbers") from None
 
 
 def _ending(error: BaseException | None) -> tuple[RunState, str]:

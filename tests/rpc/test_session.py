@@ -193,7 +193,9 @@ def test_numbers_of_other_libraries_are_taken_and_recorded(
 ) -> None:
     with mentor.session(TASK, record_to=trainer, seed=np.int64(3), n_tokens=np.int32(4)) as session:
         for step in np.arange(1, 4):
-            session.push(step, np.float32(0.5), text="a", learning_rate=torch.tensor(0.1))
+            row = torch.ones(2, dtype=torch.bfloat16, requires_grad=True)
+            rate = torch.tensor(0.1)
+            session.push(step, np.float32(0.5), text="a", parameters=row, learning_rate=rate)
         session.candidate("a", torch.tensor(0.5), accuracy=np.float16(0.5), rows=np.int64(4))
         answer = session.ask(np.int64(2), timeout=np.float32(60.0), seed=np.uint8(1))
         names = [item.proposal_id for item in answer.proposals]
@@ -201,13 +203,19 @@ def test_numbers_of_other_libraries_are_taken_and_recorded(
             ProposalOutcome(name, ProposalStatus.LOST, Score(np.float64(0.5))) for name in names
         ]
         session.report(outcomes, probe_steps=np.int64(3), incumbent_probe_loss=np.float32(0.25))
-        for wrong in ({"step": True}, {"step": 1.5}, {"loss": "0.5"}, {"text": "\ud83d"}):
+        for wrong in (
+            *({"step": True}, {"step": 1.5}, {"step": None}, {"text": "\ud83d"}, {"loss": "0.5"}),
+            *({"loss": None}, {"parameters": [[1.0], [1.0, 2.0]]}, {"parameters": ["a", "b"]}),
+        ):
             with pytest.raises(errors.InvalidInput, match=next(iter(wrong))):
                 session.push(**{"step": 9, "loss": 0.5} | wrong)
         with pytest.raises(errors.InvalidInput, match="timeout"):
             session.ask(2, timeout=math.inf)
     assert session.run is not None
     assert (session.run.step, session.run.usage.probe_steps) == (3, 3)
+    rows = trainer.trajectory(session.run.run_id).parameters
+    assert rows is not None
+    assert np.array_equal(rows, np.ones((3, 2)))
 
 
 @pytest.mark.parametrize("number", [math.nan, math.inf, -math.inf])

@@ -13,6 +13,7 @@ from pydantic_settings import NoDecode, SettingsConfigDict
 
 from mentorgrad.domain.spec import CONTROLS
 from mentorgrad.schema import NAME_PATTERN
+from mentorgrad.wire.addresses import is_target
 from service_common.settings import OperationSettings, parse_named
 from trainer_service.model_settings import ModelSettings, check_roots, parse_roots
 
@@ -129,8 +130,7 @@ class ExecutionSettings(OperationSettings, ModelSettings):
                 raise ValueError(
                     f"{name!r} is the name of a control; choose another name for the mentor"
                 )
-            host, separator, port = target.rpartition(":")
-            if not separator or not host or not port.isdigit():
+            if not is_target(target):
                 raise ValueError(f"the address of {name} must be HOST:PORT, not {target!r}")
         return value
 

@@ -94,5 +94,6 @@ def _is_address(target: str) -> bool:
         _ = url.port
     except ValueError:
         return False
-    is_plain = url.username is None and not url.fragment and target.isascii()
+    is_word = target.isascii() and target.isprintable() and " " not in target
+    is_plain = url.username is None and not url.fragment and is_word
     return url.scheme in ("http", "https") and bool(url.hostname) and is_plain

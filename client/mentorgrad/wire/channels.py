@@ -18,7 +18,8 @@ from typing import Any, Self, cast
 import grpc
 import grpc.aio
 
-from mentorgrad.wire.credentials import Credentials, is_loopback
+from mentorgrad.wire.addresses import is_local
+from mentorgrad.wire.credentials import Credentials
 
 MAX_MESSAGE_BYTES = 8 * 1024 * 1024
 """Maximum message size of clients and servers, bytes."""
@@ -167,7 +168,7 @@ def _open(
     """Opens a channel of ``grpc`` or ``grpc.aio``."""
     given = credentials or Credentials()
     given.check_target(target)
-    through_proxy = bool(os.environ.get(_PROXY)) and not is_loopback(target)
+    through_proxy = bool(os.environ.get(_PROXY)) and not is_local(target)
     options = [*options, ("grpc.enable_http_proxy", int(through_proxy))]
     if given.is_encrypted:
         secrets = grpc.ssl_channel_credentials(*given.read())

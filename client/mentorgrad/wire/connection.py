@@ -19,8 +19,9 @@ from mentorgrad.errors import (
     Unsupported,
     Untrusted,
 )
-from mentorgrad.numbers import integer_of
+from mentorgrad.numbers import integer_of, seconds_of
 from mentorgrad.wire import tracing
+from mentorgrad.wire.addresses import check_target
 from mentorgrad.wire.channels import stream_channel, unary_channel, upload_channel
 from mentorgrad.wire.credentials import Credentials
 from mentorgrad.wire.error_mapping import OTHER_SERVICE, from_rpc_error
@@ -46,11 +47,13 @@ class Connection:
         target: ``HOST:PORT``.
         credentials: TLS certificates and token; None: plaintext without a token.
 
-    Every call raises `InvalidInput` if the credentials are unusable.
+    Raises:
+        InvalidInput: The target is no address. Every call raises it if the credentials are
+            unusable.
     """
 
     def __init__(self, target: str, credentials: Credentials | None = None) -> None:
-        self.target = target
+        self.target = check_target(target)
         self._credentials = credentials
         self._channels: dict[str, grpc.aio.Channel] = {}
         self._closed = False
@@ -177,14 +180,17 @@ class ServiceClient:
         connection: Connection to the service.
         timeout: Timeout of a unary call, seconds.
         stream_timeout: Timeout of a stream that is not resumed, seconds.
+
+    Raises:
+        InvalidInput: A timeout is no finite number above 0.
     """
 
     def __init__(
         self, connection: Connection, timeout: float, stream_timeout: float = 600.0
     ) -> None:
         self._connection = connection
-        self._timeout = timeout
-        self._stream_timeout = stream_timeout
+        self._timeout = seconds_of("timeout", timeout)
+        self._stream_timeout = seconds_of("stream_timeout", stream_timeout)
 
     async def _call(
         self, stub: Callable[[Any], Any], method: str, request: Any, timeout: float = 0.0

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import ipaddress
 import os
 import ssl
 from collections.abc import Mapping
@@ -11,6 +10,7 @@ from pathlib import Path
 
 from mentorgrad.errors import InvalidInput
 from mentorgrad.paths import expanded
+from mentorgrad.wire.addresses import is_local
 
 AUTHORIZATION = "authorization"
 """Metadata key of the token, whose value is ``Bearer TOKEN``."""
@@ -98,7 +98,7 @@ class Credentials:
 
     def exposes_token(self, target: str) -> bool:
         """Whether a token would be sent to `target` unencrypted over the network."""
-        return self.has_token and not (self.is_encrypted or is_loopback(target))
+        return self.has_token and not (self.is_encrypted or is_local(target))
 
     def check_target(self, target: str) -> None:
         """Checks that a token would not be sent to `target` unencrypted.
@@ -191,16 +191,6 @@ def read_pair(
             certificate_name, f"{certificate} and {key} contain no PEM certificate and key"
         ) from None
     return secret, chain
-
-
-def is_loopback(address: str) -> bool:
-    """Whether ``HOST:PORT`` is a loopback address or localhost."""
-    name = address.rpartition(":")[0].strip("[]")
-    try:
-        found = ipaddress.ip_address(name)
-        return (getattr(found, "ipv4_mapped", None) or found).is_loopback
-    except ValueError:
-        return name == "localhost"
 
 
 def _read(path: Path, name: str) -> bytes:

@@ -103,6 +103,22 @@ def test_short_ids_are_as_long_as_it_takes() -> None:
     }
 
 
+@pytest.mark.parametrize("given", ["", " ", "\n"])
+def test_an_empty_id_is_not_the_beginning_of_the_only_run(
+    invoke: Invoke, tmp_path: Path, given: str
+) -> None:
+    """As of a variable that is not set: ``runs delete "$RUN"``."""
+    url = f"sqlite:///{tmp_path}/one.sqlite"
+    store = open_store(url)
+    store.import_run(toy_run.toy_log())
+    store.close()
+    result = invoke("runs", "show", given, "--store", url)
+    assert (result.exit_code, result.stderr) == (
+        2,
+        "error: the id is empty; give the beginning of one of the runs\n",
+    )
+
+
 @pytest.mark.parametrize(("width", "left_out"), [(200, ()), (80, ("restarts", "created", "step"))])
 def test_a_list_fits_its_terminal(
     invoke: Invoke,

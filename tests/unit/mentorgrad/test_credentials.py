@@ -5,8 +5,9 @@ from pathlib import Path
 import pytest
 
 from mentorgrad.errors import InvalidInput
+from mentorgrad.wire.addresses import is_loopback
 from mentorgrad.wire.channels import stream_channel, unary_channel, upload_channel
-from mentorgrad.wire.credentials import Credentials, is_loopback
+from mentorgrad.wire.credentials import Credentials
 from service_common import certificates
 
 

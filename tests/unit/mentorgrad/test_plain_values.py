@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import math
 from dataclasses import replace
-from datetime import timedelta
+from datetime import UTC, datetime, timedelta
 from decimal import Decimal
 from fractions import Fraction
 from typing import Any, cast
@@ -16,6 +16,7 @@ import torch
 from mentorgrad.domain.advice import ProposalRequest
 from mentorgrad.domain.experiment import Arm, ExperimentSpec
 from mentorgrad.domain.objective import Function
+from mentorgrad.domain.query import RunFilter
 from mentorgrad.domain.run import Candidate, CandidateSource, Score, Snapshot
 from mentorgrad.domain.spec import MentorChoice, Optimizer, RunSpec, Stages, Task
 from mentorgrad.errors import InvalidInput
@@ -60,6 +61,8 @@ NONE = [
     torch.ones(2),
     np.str_("3"),
     np.datetime64(3, "s"),
+    np.ma.masked,
+    np.ma.array(3, mask=True),
     pytest.param(object(), id="object"),
 ]
 
@@ -132,7 +135,16 @@ def test_a_spec_takes_them_everywhere_and_is_the_same(number: Any) -> None:
         (RunSpec(labels={"a": 1}), "labels['a']"),  # type: ignore[dict-item]
         (RunSpec(mentor=MentorChoice(options={"a": [{"b": object()}]})), "mentor.options.a[0].b"),
         (RunSpec(mentor=MentorChoice(options={"a": math.nan})), "mentor.options.a"),
+        (RunSpec(mentor=MentorChoice(options={"a": np.float32("nan")})), "mentor.options.a"),
+        (RunSpec(mentor=MentorChoice(options={"a": Decimal("nan")})), "mentor.options.a"),
         (RunSpec(mentor=MentorChoice(options={"a": "\udc00"})), "mentor.options.a"),
+        (RunSpec(stages=None), "stages"),  # type: ignore[arg-type]
+        (RunSpec(labels=None), "labels"),  # type: ignore[arg-type]
+        (Snapshot(1, None), "train_loss"),  # type: ignore[arg-type]
+        (Candidate(score=Score(None)), "score.loss"),  # type: ignore[arg-type]
+        (RunFilter(created_after="2026-01-01"), "created_after"),  # type: ignore[arg-type]
+        (RunFilter(created_after=np.datetime64(3, "s")), "created_after"),  # type: ignore[arg-type]
+        (RunFilter(created_after=datetime.min), "created_after"),
         (Candidate(source="nowhere"), "source"),  # type: ignore[arg-type]
         (Candidate(score=0.5), "score"),  # type: ignore[arg-type]
         (ProposalRequest("r", timeout=math.inf), "timeout"),  # type: ignore[arg-type]
@@ -216,3 +228,18 @@ def test_a_name_that_stands_for_nothing_is_refused(
         check(RunSpec(**given))
     assert caught.value.violations[0].field == field
     assert words in str(caught.value)
+
+
+def test_times_of_pandas_are_times() -> None:
+    pandas = pytest.importorskip("pandas")
+    noon = datetime(2026, 1, 1, 12, tzinfo=UTC)
+    naive = noon.astimezone().replace(tzinfo=None)
+    for given in (pandas.Timestamp(noon), pandas.Timestamp(naive), naive):
+        assert check(RunFilter(created_after=given)).created_after == noon
+    with pytest.raises(InvalidInput, match="created_after"):
+        check(RunFilter(created_after=pandas.NaT))
+
+
+def test_what_is_no_object_of_the_sdk_is_refused() -> None:
+    with pytest.raises(InvalidInput, match="spec: must be one of mentorgrad's classes, not dict"):
+        check(cast(Any, {"seed": 3}), "spec")

@@ -302,6 +302,10 @@ def _no_proxies(monkeypatch: pytest.MonkeyPatch) -> None:
         ({"http_proxy": PROXY, "NO_PROXY": "a,fd00::/8"}, "http://[fd00::1]/v1", None),
         ({"http_proxy": PROXY, "NO_PROXY": "[::1],,[fd00::2]"}, "http://[fd00::2]/v1", None),
         ({"http_proxy": PROXY, "no_proxy": "fd00::/8"}, "http://llm.example/v1", PROXY),
+        ({"http_proxy": PROXY, "no_proxy": "a, *.example"}, "http://llm.example/v1", None),
+        ({"http_proxy": PROXY, "no_proxy": "llm.example:8080"}, "http://llm.example:8080/v1", None),
+        ({"http_proxy": PROXY, "no_proxy": "llm.example:80"}, "http://llm.example/v1", None),
+        ({"http_proxy": PROXY, "no_proxy": "llm.example:80"}, "http://llm.example:8080/v1", PROXY),
     ],
 )
 def test_the_proxy_of_an_address(
@@ -321,3 +325,38 @@ def test_a_variable_that_names_no_usable_proxy_is_refused_where_it_applies(
     monkeypatch.setenv("ALL_PROXY", value)
     with pytest.raises(InvalidInput, match="all_proxy"):
         proxy_for(httpx.URL("https://llm.example/v1"))
+
+
+@pytest.mark.parametrize(
+    "url", ["http://llm.example:99999/v1", "http://llm example/v1", "http://:80/v1", "llm:80/v1"]
+)
+def test_a_url_that_leads_nowhere_is_refused_at_the_start(url: str) -> None:
+    with pytest.raises(InvalidInput, match="base_url"):
+        LLMServer(url, api_key="", key_variable=KEY, busy_reason="BUSY")
+
+
+async def test_why_a_server_is_not_reached_is_said_without_secrets() -> None:
+    def fail(request: httpx.Request) -> httpx.Response:
+        raise httpx.ConnectError("certificate verify failed\nfor sk-hidden-key\x1b[31m")
+
+    made = client_of(Scripted(), "sk-hidden-key")
+    made._http._transport = httpx.MockTransport(fail)
+    for asked in (made.post("chat", REQUEST, time.monotonic() + 5, 1), made.status("models")):
+        with pytest.raises(Unavailable) as caught:
+            await asked
+        assert caught.value.message == (
+            "the LLM server cannot be reached (ConnectError: certificate verify failed for ***[31m)"
+        )
+
+
+async def test_a_redirection_is_named_and_not_followed() -> None:
+    """The key would go to another server."""
+
+    def redirect(request: httpx.Request) -> httpx.Response:
+        headers = {"location": "https://u:hidden@other.example/v1"}
+        return httpx.Response(307, headers=headers, stream=httpx.ByteStream(b""))
+
+    made = client_of(Scripted(), "sk-hidden-key")
+    made._http._transport = httpx.MockTransport(redirect)
+    with pytest.raises(Unavailable, match=r"redirects to https://u:\*\*\*@other.example/v1"):
+        await made.post("chat", REQUEST, time.monotonic() + 5, 1)

@@ -157,7 +157,9 @@ def test_rules_are_given_by_flags_and_by_the_environment(monkeypatch: pytest.Mon
     assert settings.oidc_algorithm == ("ES384", "EdDSA")
 
 
-@pytest.mark.parametrize("address", ["", "localhost", "127.0.0.1:", "127.0.0.1:x", "h:99999"])
+@pytest.mark.parametrize(
+    "address", ["", "localhost", "127.0.0.1:", "h:99999", "::1:0", "\ufeff[::1]:0"]
+)
 def test_a_malformed_address_is_refused(address: str) -> None:
     with pytest.raises(InvalidInput, match="HOST:PORT"):
         protect(ListenerSettings(listen=address, insecure=True))

@@ -16,7 +16,7 @@ import typer
 
 from mentorgrad.cli.support.auth_options import credentials
 from mentorgrad.cli.support.extras import EXTRAS
-from mentorgrad.cli.support.flag_text import check_address, one_line
+from mentorgrad.cli.support.flag_text import one_line
 from mentorgrad.cli.support.options import (
     DEFAULT_MENTOR,
     DEFAULT_SERVER,
@@ -28,6 +28,7 @@ from mentorgrad.cli.support.output import Output, counted, mebibytes
 from mentorgrad.cli.support.processes import cores, divide_cores
 from mentorgrad.errors import MentorgradError
 from mentorgrad.installed import installed_version, pip_line
+from mentorgrad.wire.addresses import check_address
 
 app = typer.Typer()
 

@@ -8,9 +8,9 @@ import typer
 
 from mentorgrad.cli.support.auth_options import credentials
 from mentorgrad.cli.support.extras import require_extras
-from mentorgrad.cli.support.flag_text import check_address
 from mentorgrad.cli.support.options import DEFAULT_SERVER, JsonOption, ServerOption
 from mentorgrad.cli.support.output import Output
+from mentorgrad.wire.addresses import check_address
 
 app = typer.Typer()
 

@@ -79,9 +79,9 @@ def _reader(given: Mapping[str, Any], what: str) -> Iterator[Any]:
     """What the options written so far name: a store or a service."""
     # The options that take an id import this module.
     from mentorgrad.cli.support import auth_options
-    from mentorgrad.cli.support.flag_text import check_address
     from mentorgrad.cli.support.service_access import open_store
     from mentorgrad.client import Client
+    from mentorgrad.wire.addresses import check_address
 
     if store := given.get("store"):
         if not store.startswith("sqlite:"):

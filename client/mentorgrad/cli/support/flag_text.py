@@ -12,19 +12,6 @@ from mentorgrad.cli.support.options import DEFAULT_SERVER
 from mentorgrad.errors import InvalidInput, MentorgradError
 
 
-def check_address(flag: str, address: str) -> str:
-    """Returns the address if it has the form ``HOST:PORT``.
-
-    Raises:
-        InvalidInput: It does not have this form.
-    """
-    match = re.fullmatch(r"[^\s:/]+:(\d{1,5})|\[[0-9A-Fa-f:.]+\]:(\d{1,5})", address)
-    port = int(match[1] or match[2]) if match else 0
-    if not 0 < port < 65536:
-        raise InvalidInput.field(flag, f"must be HOST:PORT, not {address!r}")
-    return address
-
-
 def pairs_of(flag: str, items: Sequence[str]) -> dict[str, str]:
     """Parses ``NAME=VALUE`` flags to a mapping.
 

@@ -9,7 +9,6 @@ from typing import TYPE_CHECKING, Any, Protocol
 
 from mentorgrad.cli.support.auth_options import credentials
 from mentorgrad.cli.support.extras import load_entry_point
-from mentorgrad.cli.support.flag_text import check_address
 from mentorgrad.errors import (
     MentorgradError,
     PermissionDenied,
@@ -17,6 +16,7 @@ from mentorgrad.errors import (
     Unavailable,
     Unsupported,
 )
+from mentorgrad.wire.addresses import check_address
 
 if TYPE_CHECKING:
     from mentorgrad.client import Client, MentorClient

@@ -62,8 +62,11 @@ def _shared(one: str, other: str) -> int:
 
 
 def _whole(given: str, get: Callable[[str], Any], ids: Iterable[str], things: str) -> str:
+    given.encode()  # of a terminal that is not UTF-8: the error that names the locale
     if len(given) >= _WHOLE:
         return given
+    if not given.strip():  # a variable of the shell that is not set: it begins every id
+        raise InvalidInput(f"the id is empty; give the beginning of one of the {things}")
     try:
         get(given)
     except NotFound:

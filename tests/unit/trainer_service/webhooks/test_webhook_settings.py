@@ -38,6 +38,13 @@ def test_they_are_named_by_flags_or_by_the_environment(monkeypatch: pytest.Monke
     assert endpoints_of(made()) == endpoints_of(settings)
 
 
+def test_blanks_around_a_name_and_an_address_are_no_part_of_them() -> None:
+    """A file of variables ends with a line end, and lists are written with blanks."""
+    assert made(webhook=f" ops = https://hooks.test/x?y=z ,{DESK}\r\n", webhook_private="desk") == (
+        made(webhook=[OPS, DESK], webhook_private=["desk"])
+    )
+
+
 def test_a_secret_that_cannot_be_read_is_noticed_at_the_start(tmp_path: Path) -> None:
     file = tmp_path / "secret"
     settings = made(webhook=[OPS, DESK], webhook_private=["desk"])
@@ -58,6 +65,8 @@ def test_a_secret_that_cannot_be_read_is_noticed_at_the_start(tmp_path: Path) ->
         ({"webhook": ["ops=ftp://hooks.test/secret"]}, "an https URL"),
         ({"webhook": ["ops=https://me:secret@hooks.test"]}, "without user"),
         ({"webhook": ["ops=https://hooks.test:secret/"]}, "an https URL"),
+        ({"webhook": ["ops=https://hooks.test/a secret"]}, "an https URL"),
+        ({"webhook": ["ops=https://hooks.test/\x1bsecret"]}, "an https URL"),
         ({"webhook": [OPS], "webhook_private": ["desk"]}, "'desk', which is no webhook"),
         ({"webhook": [OPS], "webhook_secret_file": ["d=/x"]}, "'d', which is no webhook"),
         ({"webhook_link": "https://page"}, r"must contain \{run_id\}"),
