@@ -18,7 +18,8 @@ from transformers.utils import logging
 from bench.causal_sides import DEMO_TASK, Ours, prompts_for, rows_of
 from bench.paired import environment
 from mentorgrad.domain.spec import Task
-from trainer_service.encoding.causal_model import DTYPES, CausalModel, dtype_name
+from trainer_service.encoding.causal_model import CausalModel
+from trainer_service.encoding.dtypes import DTYPES, dtype_name
 from trainer_service.tasks.load import load_task
 
 

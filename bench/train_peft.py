@@ -9,8 +9,8 @@ exports, which is one for token classification: only there the classifier can re
 tokenised before. With one thread, seconds are those of the CPU: what other processes do does not
 count.
 
-- `ratio`: ours with batches of similar length, and `prompt_tuning` in bfloat16, over the peer as it
-  is. The peer trains with dropout, as the model's configuration asks for.
+- `ratio`: ours with batches of similar length and in bfloat16, over the peer as it is. The peer
+  trains with dropout, as the model's configuration asks for.
 - `ratio_unsorted_float32`: ours with the peer's batches and number format, over the same peer.
 - `ratio_unsorted_float32_without_dropout`: the same over a peer that does the same arithmetic. On
   the same batches, the losses of the two have to be equal.
@@ -280,13 +280,6 @@ def rates(run: Callable[[int], tuple[float, list[float]]]) -> Callable[[], float
     return lambda: run(next(seeds))[0]
 
 
-def faster(objective: Tuned, dtype: ModelDtype) -> tuple[Tuned, ModelDtype]:
-    """The objective in a number format, if it has a choice, and the format that it then has."""
-    if isinstance(objective, PromptTuning):
-        return replace(objective, dtype=dtype), dtype
-    return objective, ModelDtype.FLOAT32
-
-
 def compared(
     root: Path, task: Task, objective: Tuned, *, steps: int, blocks: int, dtype: ModelDtype
 ) -> dict[str, Any]:
@@ -298,15 +291,15 @@ def compared(
         objective: Of the slower form.
         steps: Of each measurement.
         blocks: Of each comparison.
-        dtype: Of the faster form, if the objective has a choice.
+        dtype: Of the faster form.
     """
     spec = spec_of(task, objective, steps)
     with tempfile.TemporaryDirectory() as folder, warnings.catch_warnings():
         warnings.simplefilter("ignore")  # of the peer
         store = open_store(f"sqlite:///{Path(folder) / 'runs.sqlite'}")
         plain = Ours.make(store, spec, root, grouped=False)
-        chosen, dtype = faster(objective, dtype)
-        fast = Ours.make(store, replace(spec, objective=chosen), root, grouped=True)
+        narrow = replace(spec, objective=replace(objective, dtype=dtype))
+        fast = Ours.make(store, narrow, root, grouped=True)
         default, same = (Peer(plain, dropout=dropout) for dropout in (True, False))
         pairs = zip(plain.run(0)[1], same.run(0)[1], strict=True)
         apart = max(abs(one - other) for one, other in pairs)

@@ -24,6 +24,7 @@ from mentorgrad.domain.objective import (
     Function,
     LabelPrompt,
     Lora,
+    ModelDtype,
     PrefixTuning,
     PromptTuning,
     Xgblora,
@@ -265,7 +266,9 @@ def test_the_words_of_the_task_go_on_exactly_too(
 WITH_CLASSIFIER = [
     pytest.param(PromptTuning("tiny", n_tokens=2), "perturb", 2, id="prompt_tuning"),
     pytest.param(Xgblora("tiny", 3, 3, layers=1), "perturb", 7, id="xgblora"),
-    pytest.param(Lora("tiny", rank=2), RANDOM_SETTINGS, 9, id="lora_settings"),
+    pytest.param(
+        Lora("tiny", rank=2, dtype=ModelDtype.BFLOAT16), RANDOM_SETTINGS, 9, id="lora_settings"
+    ),
     # `test_resume_causal` shows prefix tuning.
     longer(PrefixTuning("tiny", n_tokens=2), "random_init", 9),
     longer(Lora("tiny", rank=2), "recombine", 9),

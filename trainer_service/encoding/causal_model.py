@@ -18,6 +18,7 @@ from trainer_service.encoding.causal_files import (
     require_causal_model,
     require_full_attention,
 )
+from trainer_service.encoding.dtypes import DTYPES, dtype_name, other_dtype
 from trainer_service.encoding.encoders import load_tokenizer
 from trainer_service.encoding.gguf_files import source_digest
 from trainer_service.encoding.grouped_attention import use_grouped_attention
@@ -26,24 +27,8 @@ from trainer_service.encoding.linear_layers import linear_layers
 from trainer_service.encoding.memory import memory_for
 from trainer_service.encoding.model_files import UNSUITABLE, model_digest
 
-DTYPES = {"float32": torch.float32, "bfloat16": torch.bfloat16, "float16": torch.float16}
-"""Names of the dtypes that the weights can have."""
-
 _TOLERANCES = {torch.float32: 1e-3, torch.bfloat16: 5e-2, torch.float16: 1e-2}
 """Of the check of the logits, as a share of their largest."""
-
-
-def dtype_name(dtype: str, device: torch.device) -> str:
-    """``auto`` → ``bfloat16`` on CUDA and ``float32`` elsewhere; another name as it is."""
-    if dtype != "auto":
-        return dtype
-    return "bfloat16" if device.type == "cuda" else "float32"
-
-
-def other_dtype(dtype: str, field: str = "dtype") -> str:
-    """What to do about logits that are not finite in a dtype; `field` is how it is called."""
-    wider = {"float16": "bfloat16 or float32", "bfloat16": "float32"}.get(dtype)
-    return f"set {field} to {wider}" if wider else "use another model"
 
 
 class CausalModel:
@@ -57,7 +42,7 @@ class CausalModel:
         folder: Folder with ``config.json``, ``tokenizer.json`` and safetensors weights; for a GGUF
             file, what `causal_folder` returns.
         device: Device of the weights.
-        dtype: ``auto``, or a key of `DTYPES`.
+        dtype: ``auto``, or a key of `dtypes.DTYPES`.
         check: Called between the parts of the work; may raise to abort.
 
     Raises:

@@ -12,6 +12,7 @@ from torch.nn import functional
 
 from mentorgrad.errors import InvalidInput, NotFound
 from mentorgrad.model_refs import REASON, first_line
+from trainer_service.encoding.dtypes import DTYPES, other_dtype
 from trainer_service.encoding.embedding_cache import EmbeddingCache
 from trainer_service.encoding.grouped_attention import use_grouped_attention
 from trainer_service.encoding.linear_layers import linear_layers
@@ -87,7 +88,7 @@ class TextEncoder:
         self._is_mixed = dtype == "auto" and device.type == "cuda"
         self._is_converted = dtype not in ("auto", "float32")
         if self._is_converted:
-            self._model.to(getattr(torch, dtype))  # the tokens' vectors stay as they are
+            self._model.to(DTYPES[dtype])  # the tokens' vectors stay as they are
             use_grouped_attention(self._model)
         self.dtype = dtype if self._is_converted else "bfloat16" if self._is_mixed else "float32"
         """Name of the activations' dtype."""
@@ -118,6 +119,19 @@ class TextEncoder:
                 "again in the backward pass; set checkpointing to false",
                 reason=UNSUITABLE,
             )
+
+    def start_remedy(self, field: str) -> str:
+        """What to do about losses that are not finite before any step; empty in float32.
+
+        Args:
+            field: Path of the dtype in the request.
+        """
+        if self.dtype == "float32":
+            return ""
+        return (
+            f"the encoder's numbers are not finite in {self.dtype}: "
+            f"{other_dtype(self.dtype, field)}"
+        )
 
     @property
     def options(self) -> dict[str, str | int]:

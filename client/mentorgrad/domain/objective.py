@@ -295,8 +295,8 @@ class Lora:
     """How the language model's preference for some labels is removed from scores, as
     `CausalPrompt.calibration`. Optimizer steps use the loss without calibration."""
     dtype: ModelDtype = ModelDtype.AUTO
-    """Number format of the language model's weights and activations. ``auto``: float32 on a CPU,
-    bfloat16 on a GPU."""
+    """Number format of the frozen model's weights and activations; the adapter is float32.
+    ``auto``: float32 on a CPU, bfloat16 on a GPU."""
 
 
 @dataclass(frozen=True)
@@ -336,8 +336,8 @@ class PrefixTuning:
     """How the language model's preference for some labels is removed from scores, as
     `CausalPrompt.calibration`. Optimizer steps use the loss without calibration."""
     dtype: ModelDtype = ModelDtype.AUTO
-    """Number format of the language model's weights and activations. ``auto``: float32 on a CPU,
-    bfloat16 on a GPU."""
+    """Number format of the frozen model's weights and activations; the adapter is float32.
+    ``auto``: float32 on a CPU, bfloat16 on a GPU."""
 
 
 @dataclass(frozen=True)
@@ -380,8 +380,8 @@ class Xgblora:
     """How the language model's preference for some labels is removed from scores, as
     `CausalPrompt.calibration`. Optimizer steps use the loss without calibration."""
     dtype: ModelDtype = ModelDtype.AUTO
-    """Number format of the language model's weights and activations. ``auto``: float32 on a CPU,
-    bfloat16 on a GPU."""
+    """Number format of the frozen model's weights and activations; the adapter is float32.
+    ``auto``: float32 on a CPU, bfloat16 on a GPU."""
 
 
 @dataclass(frozen=True)

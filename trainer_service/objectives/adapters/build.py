@@ -60,7 +60,7 @@ def adapted_model(spec: AdapterSpec, inputs: BuildInputs) -> AdaptedModel:
     """
     if spec.model:
         return inputs.causal_model(spec.model, spec.dtype.value)
-    return inputs.encoder(spec.encoder)
+    return inputs.encoder(spec.encoder, spec.dtype.value)
 
 
 def build_adapter(
@@ -146,7 +146,7 @@ def reopen_adapter(
         files.require_model(causal.digest)
         problem = on_language_model.reopened(files, inputs, spec, causal, adapter(causal))
         return Tuned(problem, scores, scores)
-    encoder = inputs.encoder(files.model)
+    encoder = inputs.encoder(files.model, spec.dtype.value)
     files.require_model(encoder.digest)
     return Tuned(
         on_encoder.reopened(files, inputs, spec, encoder, adapter(encoder)), scores, scores

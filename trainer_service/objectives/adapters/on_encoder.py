@@ -26,7 +26,7 @@ class OnEncoder:
         self, spec: AdapterSpec, inputs: BuildInputs, encoder: TextEncoder, adapter: Adapter
     ) -> None:
         task = inputs.rows
-        self._spec, self._adapter = spec, adapter
+        self._spec, self._encoder, self._adapter = spec, encoder, adapter
         self.problem = AdapterProblem(
             spec,
             adapter,
@@ -43,6 +43,7 @@ class OnEncoder:
     def facts(self, parameters: Tensor) -> dict[str, Any]:
         """See `AdaptedParts`."""
         return {
+            "dtype": self._encoder.dtype,
             "readout": self._spec.readout.value,
             "template": "[start] text [end]",
             "adapter": self._exported.task_type,

@@ -15,6 +15,7 @@ from torch.nn import functional
 
 from mentorgrad.domain.objective import Readout
 from mentorgrad.domain.spec import LongTexts
+from mentorgrad.schema import snake_case
 from trainer_service.costs import RowCosts
 from trainer_service.encoding.embedding_cache import EmbeddingCache
 from trainer_service.encoding.encoders import TextEncoder
@@ -73,6 +74,8 @@ class AdapterProblem(AdaptedProblem, ClassificationProblem):
             HEAD_BIAS: (len(task.labels),),
         }
         self._adapt(adapter, head)
+        path = f"spec.objective.{snake_case(type(spec).__name__)}"
+        self.start_remedy = encoder.start_remedy(f"{path}.dtype") or self.start_remedy
         room = min(spec.max_length, encoder.max_tokens) - adapter.beside
         fitted, self.cut_texts = fitted_task(
             task, encoder_room(encoder, long_texts, room, joined=False)

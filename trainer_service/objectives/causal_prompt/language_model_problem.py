@@ -11,7 +11,8 @@ from torch import Tensor
 
 from mentorgrad.domain.objective import Calibration
 from mentorgrad.domain.spec import LongTexts
-from trainer_service.encoding.causal_model import CausalModel, other_dtype
+from trainer_service.encoding.causal_model import CausalModel
+from trainer_service.encoding.dtypes import other_dtype
 from trainer_service.objectives.calibrated_problem import CONTENT_FREE, CalibratedProblem
 from trainer_service.objectives.calibration import calibrated, prior_of
 from trainer_service.objectives.causal_prompt import pass_limits

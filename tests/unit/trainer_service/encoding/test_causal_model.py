@@ -20,7 +20,8 @@ from trainer_service.encoding.causal_files import (
     require_causal_model,
     require_full_attention,
 )
-from trainer_service.encoding.causal_model import CausalModel, dtype_name
+from trainer_service.encoding.causal_model import CausalModel
+from trainer_service.encoding.dtypes import dtype_name
 from trainer_service.encoding.memory import memory_for
 from trainer_service.encoding.model_files import UNSUITABLE
 
