@@ -17,13 +17,14 @@ from mentorgrad.domain.objective import MultipleChoice
 from trainer_service.objectives.build import BuildInputs
 from trainer_service.objectives.long_texts import TextRoom, fitted_task
 from trainer_service.objectives.multiple_choice import require_choices, with_choice
-from trainer_service.objectives.prompt_tuning import problem as prompt_tuning
+from trainer_service.objectives.prompt_tuning import build as prompt_tuning
+from trainer_service.objectives.prompt_tuning.problem import PromptTuningProblem
 from trainer_service.objectives.tuned import Tuned, TunedFiles
 from trainer_service.protocols import Objective
 from trainer_service.tasks.data import CutTexts, Split, TaskData
 
 
-class MultipleChoiceProblem(prompt_tuning.PromptTuningProblem):
+class MultipleChoiceProblem(PromptTuningProblem):
     """Losses of a soft prompt and a linear score of each choice. A row's inputs follow each other:
     those of row i are ``i * choices`` and the next ones."""
 
@@ -69,10 +70,10 @@ class MultipleChoiceProblem(prompt_tuning.PromptTuningProblem):
 
 def build(spec: MultipleChoice, inputs: BuildInputs) -> Objective:
     """Loads the encoder and tokenises the texts with each of their choices; see
-    `prompt_tuning.problem.build`."""
+    `prompt_tuning.build.build`."""
     return prompt_tuning.build(spec, inputs, MultipleChoiceProblem)
 
 
 def reopen(files: TunedFiles, inputs: BuildInputs) -> Tuned:
-    """Loads the encoder, to predict; see `prompt_tuning.problem.reopen`."""
+    """Loads the encoder, to predict; see `prompt_tuning.build.reopen`."""
     return prompt_tuning.reopen(files, inputs, MultipleChoiceProblem, MultipleChoice)

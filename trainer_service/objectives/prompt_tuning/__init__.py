@@ -65,9 +65,9 @@ def costs(spec: PromptTuning, task: TaskData | None) -> RowCosts:
 
 KIND = ObjectiveKind(
     PromptTuning,
-    "trainer_service.objectives.prompt_tuning.problem:build",
+    "trainer_service.objectives.prompt_tuning.build:build",
     costs,
     check,
-    reopen="trainer_service.objectives.prompt_tuning.problem:reopen",
+    reopen="trainer_service.objectives.prompt_tuning.build:reopen",
     forward_row="a text that is encoded",
 )
