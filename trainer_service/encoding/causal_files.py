@@ -9,7 +9,8 @@ from typing import Any
 from mentorgrad.errors import InvalidInput, NotFound
 from mentorgrad.model_refs import REASON
 from trainer_service.encoding.gguf_header import GgufHeader, read_gguf_header
-from trainer_service.encoding.model_files import UNSUITABLE, read_json
+from trainer_service.encoding.model_files import CAUSAL_HEADS, read_json
+from trainer_service.encoding.weight_files import UNSUITABLE, require_weights
 
 DEQUANTISED = frozenset(
     {
@@ -19,8 +20,6 @@ DEQUANTISED = frozenset(
 )
 """Architectures of GGUF files that transformers dequantises and whose layers attend to all tokens
 before."""
-
-_HEADS = ("ForCausalLM", "LMHeadModel")
 
 # Model types with layers whose state is not a list of keys and values. Most do not say so in
 # `layer_types`.
@@ -103,15 +102,12 @@ def _require_files(folder: Path) -> None:
                 f"{folder.name} is not a causal language model: {name} is missing{remedy}",
                 reason=REASON,
             )
-    if not any(folder.glob("*.safetensors")):
-        raise NotFound(
-            f"{folder.name} has no safetensors weights; other formats are not loaded", reason=REASON
-        )
+    require_weights(folder)
 
 
 def _require_head(model: str, config: Mapping[str, Any]) -> None:
     architecture = ", ".join(config.get("architectures") or ()) or "unknown"
-    if not architecture.endswith(_HEADS):
+    if not architecture.endswith(CAUSAL_HEADS):
         raise _unsuitable(
             f"{model} is not a causal language model: its architecture is {architecture}"
         )

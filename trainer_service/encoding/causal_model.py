@@ -25,7 +25,8 @@ from trainer_service.encoding.grouped_attention import use_grouped_attention
 from trainer_service.encoding.line_tokens import LineTokens
 from trainer_service.encoding.linear_layers import linear_layers
 from trainer_service.encoding.memory import memory_for
-from trainer_service.encoding.model_files import UNSUITABLE, model_digest
+from trainer_service.encoding.model_files import model_digest
+from trainer_service.encoding.weight_files import UNSUITABLE
 
 _TOLERANCES = {torch.float32: 1e-3, torch.bfloat16: 5e-2, torch.float16: 1e-2}
 """Of the check of the logits, as a share of their largest."""

@@ -15,7 +15,8 @@ from mentorgrad.errors import InvalidInput
 from mentorgrad.model_refs import first_line
 from trainer_service.encoding.embedding_cache import EmbeddingCache
 from trainer_service.encoding.encoders import TextEncoder
-from trainer_service.encoding.model_files import PROCESSOR, UNSUITABLE, require_clip
+from trainer_service.encoding.model_files import PROCESSOR, require_clip
+from trainer_service.encoding.weight_files import UNSUITABLE
 
 if TYPE_CHECKING:
     from PIL.Image import Image

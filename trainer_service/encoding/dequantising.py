@@ -32,7 +32,7 @@ from trainer_service.encoding.gguf_files import (
 )
 from trainer_service.encoding.gguf_header import read_gguf_header
 from trainer_service.encoding.memory import memory_for
-from trainer_service.encoding.model_files import UNSUITABLE
+from trainer_service.encoding.weight_files import UNSUITABLE
 
 log = structlog.get_logger(__name__)
 

@@ -17,7 +17,6 @@ from trainer_service.encoding.embedding_cache import EmbeddingCache
 from trainer_service.encoding.grouped_attention import use_grouped_attention
 from trainer_service.encoding.linear_layers import linear_layers
 from trainer_service.encoding.model_files import (
-    UNSUITABLE,
     is_clip,
     max_positions,
     max_text_tokens,
@@ -27,6 +26,7 @@ from trainer_service.encoding.model_files import (
 )
 from trainer_service.encoding.recomputing import recompute_layers
 from trainer_service.encoding.token_table import TokenTable
+from trainer_service.encoding.weight_files import UNSUITABLE
 
 _ROWS = 1024
 """Texts per tokenizer call."""

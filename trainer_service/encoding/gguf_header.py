@@ -11,7 +11,7 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from mentorgrad.errors import InvalidInput
-from trainer_service.encoding.model_files import UNSUITABLE
+from trainer_service.encoding.weight_files import UNSUITABLE
 
 _MAGIC = b"GGUF"
 _VERSIONS = (2, 3)

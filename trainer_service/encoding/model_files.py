@@ -10,15 +10,16 @@ from typing import Any
 
 from mentorgrad.errors import InvalidInput, NotFound
 from mentorgrad.model_refs import REASON
-
-UNSUITABLE = "MODEL_UNSUITABLE"
-"""Error reason: the model exists but cannot be used."""
+from trainer_service.encoding.weight_files import UNSUITABLE, require_weights
 
 POOLINGS = {"pooling_mode_mean_tokens": "mean", "pooling_mode_cls_token": "cls"}
 """Maps the sentence-transformers configuration keys of the supported poolings to their names."""
 
 PROCESSOR = "preprocessor_config.json"
 """File that says how images are resized and normalised."""
+
+CAUSAL_HEADS = ("ForCausalLM", "LMHeadModel")
+"""Ends of the names of architectures that continue a text."""
 
 _CLIP_TEXT = {"max_position_embeddings": 77, "hidden_size": 512}
 """What CLIP's configuration may leave out."""
@@ -84,10 +85,7 @@ def _require_files(folder: Path, what: str, *names: str) -> None:
     for name in names:
         if not (folder / name).is_file():
             raise NotFound(f"{folder.name} is not {what}: {name} is missing", reason=REASON)
-    if not any(folder.glob("*.safetensors")):
-        raise NotFound(
-            f"{folder.name} has no safetensors weights; other formats are not loaded", reason=REASON
-        )
+    require_weights(folder)
 
 
 def _text_config(folder: Path) -> dict[str, Any]:
@@ -177,6 +175,22 @@ class TokenCounter:
         tokenizer.no_truncation()
         tokenizer.no_padding()
         self._tokenizer: Any = tokenizer
+        self._folder = folder
+
+    def require_marks(self) -> None:
+        """Checks that texts get a start and an end token, as encoders have them.
+
+        Raises:
+            InvalidInput: It is the tokenizer of a language model.
+        """
+        heads = read_json(self._folder, "config.json").get("architectures") or ["unknown"]
+        # Of other models, transformers may know marks that the file does not put around a text.
+        if heads[0].endswith(CAUSAL_HEADS) and len(self._tokenizer.encode("").ids) < 2:
+            raise InvalidInput(
+                f"{self._folder.name} is a causal language model, not a text encoder: its "
+                f"architecture is {heads[0]}",
+                reason=UNSUITABLE,
+            )
 
     def count(self, text: str) -> int:
         """Number of tokens of a text, without special tokens."""

@@ -67,7 +67,9 @@ def check_encoder(
     try:
         folder = resolve(reference, roots=inputs.model_roots)
         require(folder)
-        return folder, TokenCounter(folder)
+        tokens = TokenCounter(folder)
+        tokens.require_marks()
+        return folder, tokens
     except MentorgradError as error:
         inputs.findings.add(f"{inputs.path}.encoder", error.message, error.reason)
         return None, None

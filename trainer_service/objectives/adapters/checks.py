@@ -85,7 +85,7 @@ def targeted(
 ) -> Mapping[str, tuple[int, int]]:
     """Shapes [out, in] of the layers that a spec names; empty after adding a violation."""
     try:
-        shapes = weight_shapes(folder, f"{inputs.path}.{'model' if spec.model else 'encoder'}")
+        shapes = weight_shapes(folder)
         return {
             name: shapes[name] for name in target_names(shapes, spec.target_modules, inputs.path)
         }

@@ -2,13 +2,12 @@
 
 from __future__ import annotations
 
-import json
 import re
-import struct
 from collections.abc import Collection, Mapping, Sequence
 from pathlib import Path
 
 from mentorgrad.errors import InvalidInput
+from trainer_service.encoding.weight_files import weight_headers
 
 TOO_HIGH = "RANK_TOO_HIGH"
 """Error reason: a rank is beyond what there is room for."""
@@ -79,33 +78,19 @@ def layer_of(name: str) -> str:
     return found.group() if found else name
 
 
-def weight_shapes(folder: Path, field: str) -> dict[str, tuple[int, int]]:
+def weight_shapes(folder: Path) -> dict[str, tuple[int, int]]:
     """Shape [out, in] of each matrix of a model by its module, from the headers of its files.
 
     The names may begin with the name of the model in a larger one (``bert.``).
-
-    Raises:
-        InvalidInput: A file is damaged; the violation names `field`.
     """
     shapes: dict[str, tuple[int, int]] = {}
-    for file in sorted(folder.glob("*.safetensors")):
-        try:
-            header = _header(file)
-        except (OSError, struct.error, ValueError):
-            raise InvalidInput.field(field, f"{folder.name}/{file.name} is damaged") from None
+    for header in weight_headers(folder):
         for name, entry in header.items():
             module, _, kind = name.rpartition(".")
-            if kind == "weight" and len(entry.get("shape", ())) == 2:
+            if kind == "weight" and len(entry["shape"]) == 2:
                 rows, columns = entry["shape"]
                 shapes[module] = rows, columns
     return shapes
-
-
-def _header(file: Path) -> Mapping[str, Mapping[str, list[int]]]:
-    with file.open("rb") as stream:
-        (length,) = struct.unpack("<Q", stream.read(8))
-        header: dict[str, Mapping[str, list[int]]] = json.loads(stream.read(length))
-    return header
 
 
 def require_rank(rank: int, shapes: Mapping[str, Sequence[int]], field: str) -> None:

@@ -20,6 +20,12 @@ from trainer_service.objectives.kinds import CheckInputs, ObjectiveKind
 from trainer_service.objectives.peft_folder import PeftFolder, peft_folder
 from trainer_service.objectives.start_files import FOLDER, RUN, StartSources
 
+_UNSUPPORTED = ("use_dora", "layer_replication")
+"""What changes the meaning of the factors, or needs more than them."""
+
+_HEADS = ("classifier", "score")
+"""Names of heads in transformers, which PEFT saves besides."""
+
 
 def initial_folder(spec: Lora, sources: StartSources, path: str) -> PeftFolder | None:
     """The adapter that a spec starts from; None: a random one.
@@ -33,11 +39,31 @@ def initial_folder(spec: Lora, sources: StartSources, path: str) -> PeftFolder |
         raise InvalidInput.field(
             field, f"must be empty, or {FOLDER} and a folder, or {RUN} and the id of a run"
         )
-    if folder is not None and not folder.config.get("rank_pattern"):
+    if folder is None:
+        return None
+    _require_plain(folder)
+    if not folder.config.get("rank_pattern"):
         rank = folder.config.get("r")
         if isinstance(rank, int) and rank > spec.rank:
             raise folder.refusal(f"has the rank {rank}; the run's is {spec.rank}", TOO_HIGH)
     return folder
+
+
+def _require_plain(folder: PeftFolder) -> None:
+    """Checks that the adapter is nothing but factors.
+
+    Raises:
+        InvalidInput: It is more.
+    """
+    config = folder.config
+    used = [name for name in _UNSUPPORTED if config.get(name)]
+    saved = config.get("modules_to_save") or []
+    if not isinstance(saved, list) or any(name not in _HEADS for name in saved):
+        used.append("modules_to_save")
+    if config.get("bias", "none") != "none":
+        used.append("bias")
+    if used:
+        raise folder.refusal(f"uses {', '.join(used)}, which lora does not have")
 
 
 def check(spec: Lora, inputs: CheckInputs) -> None:

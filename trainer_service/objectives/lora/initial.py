@@ -15,27 +15,6 @@ from trainer_service.objectives.adapters.targets import TOO_HIGH
 from trainer_service.objectives.peft_folder import PeftFolder
 from trainer_service.objectives.peft_tensors import adapter_tensors, head_of
 
-_UNSUPPORTED = ("use_dora", "layer_replication")
-"""What changes the meaning of the factors, or needs more than them."""
-
-_HEADS = {"classifier", "score"}
-"""Names of heads in transformers, which PEFT saves besides."""
-
-
-def require_plain(folder: PeftFolder) -> None:
-    """Checks that the adapter is nothing but factors.
-
-    Raises:
-        InvalidInput: It is more.
-    """
-    used = [name for name in _UNSUPPORTED if folder.config.get(name)]
-    if set(folder.config.get("modules_to_save") or ()) - _HEADS:
-        used.append("modules_to_save")
-    if folder.config.get("bias", "none") != "none":
-        used.append("bias")
-    if used:
-        raise folder.refusal(f"uses {', '.join(used)}, which lora does not have")
-
 
 def start_from(
     folder: PeftFolder, adapter: LowRank, labels: Sequence[str], head_scale: float
@@ -54,7 +33,6 @@ def start_from(
         InvalidInput: It adapts other layers, has a higher rank, is of another model, or damaged.
     """
     try:
-        require_plain(folder)
         found = _factors(folder, adapter)
     except (AttributeError, KeyError, TypeError, ValueError, re.error) as error:
         raise folder.refusal(f"is damaged: {error!r}") from None

@@ -11,7 +11,8 @@ from typing import Any
 
 from mentorgrad.domain.objective import PrefixTuning
 from mentorgrad.errors import InvalidInput
-from trainer_service.encoding.model_files import UNSUITABLE, read_json
+from trainer_service.encoding.model_files import read_json
+from trainer_service.encoding.weight_files import UNSUITABLE
 from trainer_service.objectives.adapters.checks import check_adapted_model, check_numbers, costs
 from trainer_service.objectives.adapters.language_model_inputs import model_of
 from trainer_service.objectives.kinds import CheckInputs, ObjectiveKind
@@ -32,6 +33,8 @@ def initial_folder(spec: PrefixTuning, sources: StartSources, path: str) -> Peft
     field = f"{path}.initial_text"
     folder = peft_folder(spec.initial_text, ("PREFIX_TUNING",), model_of(spec), sources, field)
     if folder is not None:
+        if folder.config.get("prefix_projection"):
+            raise folder.refusal("uses prefix_projection, which prefix_tuning does not have")
         folder.require_room(folder.tokens, spec.n_tokens)
     return folder
 

@@ -125,10 +125,8 @@ class Prefix(Adapter):
             labels: Label words of the run's task.
 
         Raises:
-            InvalidInput: It is longer, of another model, or reparametrised.
+            InvalidInput: It is longer, or of another model.
         """
-        if folder.config.get("prefix_projection"):
-            raise folder.refusal("uses prefix_projection, which prefix_tuning does not have")
         prefix = adapter_tensors(folder).get(_PEFT_NAME)
         width = len(self._names) * self._width
         if prefix is None or prefix.ndim != 2 or prefix.shape[1] != width:

@@ -23,7 +23,7 @@ from trainer_service.encoding.causal_files import (
 from trainer_service.encoding.causal_model import CausalModel
 from trainer_service.encoding.dtypes import dtype_name
 from trainer_service.encoding.memory import memory_for
-from trainer_service.encoding.model_files import UNSUITABLE
+from trainer_service.encoding.weight_files import UNSUITABLE
 
 FULL: dict[str, dict[str, Any]] = {
     "llama": {},

@@ -149,7 +149,7 @@ def test_files_that_do_not_fit_each_other_are_refused(
 @pytest.mark.parametrize(
     ("name", "says"),
     [
-        ("model.safetensors", "clip cannot be loaded"),
+        ("model.safetensors", "clip/model.safetensors is damaged, or was not downloaded whole"),
         ("preprocessor_config.json", "preprocessor_config.json cannot be used"),
     ],
 )

@@ -99,7 +99,7 @@ def test_an_incomplete_folder_says_what_is_missing(
 
 def test_an_unknown_pooling_is_refused(tmp_path: Path) -> None:
     folder = copy_of_folder(tmp_path / "model", "config.json", "tokenizer.json")
-    (folder / "model.safetensors").write_bytes(b"")
+    (folder / "model.safetensors").write_bytes(b"\x02" + bytes(7) + b"{}")
     (folder / "1_Pooling").mkdir()
     modes = {"pooling_mode_max_tokens": True, "pooling_mode_mean_tokens": False}
     (folder / "1_Pooling" / "config.json").write_text(json.dumps(modes))

@@ -32,7 +32,8 @@ from trainer_service.encoding.causal_model import CausalModel
 from trainer_service.encoding.dequantising import causal_folder
 from trainer_service.encoding.gguf_files import file_digest, folder_so_far, is_whole, kept_folder
 from trainer_service.encoding.gguf_header import read_gguf_header
-from trainer_service.encoding.model_files import UNSUITABLE, TokenCounter
+from trainer_service.encoding.model_files import TokenCounter
+from trainer_service.encoding.weight_files import UNSUITABLE
 
 Saved = tuple[Path, Path]
 

@@ -152,6 +152,15 @@ def test_a_spec_that_does_not_fit_the_encoder_is_refused(
     assert said in description
 
 
+def test_an_adapter_that_is_more_than_factors_is_refused_before_a_run(
+    base: Path, adapter: Path, tmp_path: Path
+) -> None:
+    folder = copy_of(adapter, tmp_path, use_dora=True, modules_to_save=["dense"], bias="all")
+    where, said = refused(RunSpec(objective=Lora(encoder=str(base), initial=f"peft:{folder}")))
+    assert where == "spec.objective.lora.initial"
+    assert "uses use_dora, modules_to_save, bias, which lora does not have" in said
+
+
 def test_an_encoder_without_tokenizer_is_refused(base: Path, tmp_path: Path) -> None:
     folder = shutil.copytree(base, tmp_path / "base")
     (folder / "tokenizer.json").unlink()
