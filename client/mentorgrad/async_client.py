@@ -409,7 +409,8 @@ class AsyncClient(ExperimentCalls):
         last_step: int = 0,
         thinning: Thinning = Thinning.EVEN,
     ) -> Trajectory:
-        """Effective snapshots in order of step, of a range of steps or of all, thinned.
+        """Effective snapshots in order of step, of a range of steps or of all, thinned; with
+        parameters only if every snapshot has them.
 
         Args:
             run_id: Id of the run.
@@ -432,11 +433,14 @@ class AsyncClient(ExperimentCalls):
             stages += [response.stage] * len(response.snapshots)
             if response.HasField("parameters"):
                 pieces.append(tensors.decode(response.parameters))
-        parameters = np.concatenate(pieces) if pieces else None
-        if parameters is not None and len(parameters) != len(snapshots):
-            raise to_internal(
-                f"{len(parameters)} rows of parameters for {len(snapshots)} snapshots"
-            )
+                if len(pieces[-1]) != len(response.snapshots):
+                    raise to_internal(
+                        f"{len(pieces[-1])} rows of parameters for {len(response.snapshots)} "
+                        "snapshots"
+                    )
+        is_whole = sum(map(len, pieces)) == len(snapshots)
+        is_whole = is_whole and len({piece.shape[1:] for piece in pieces}) == 1
+        parameters = np.concatenate(pieces) if is_whole else None
         return Trajectory(run_id, tuple(snapshots), tuple(stages), parameters)
 
     async def list_candidates(

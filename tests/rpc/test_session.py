@@ -218,6 +218,21 @@ def test_numbers_of_other_libraries_are_taken_and_recorded(
     assert np.array_equal(rows, np.ones((3, 2)))
 
 
+def test_a_loop_may_hand_over_parameters_of_some_steps(
+    mentor: MentorClient, trainer: Client
+) -> None:
+    with mentor.session(TASK, record_to=trainer) as session:
+        for step in range(1, 5):
+            row = np.ones(2) if step % 2 else None
+            session.push(step, 0.5, text="a", parameters=row)
+    assert session.run is not None
+    path = trainer.trajectory(session.run.run_id)
+    assert [snapshot.step for snapshot in path.snapshots] == [1, 2, 3, 4]
+    assert path.parameters is None
+    one = trainer.trajectory(session.run.run_id, first_step=3, last_step=3)
+    assert np.array_equal(one.parameters, np.ones((1, 2)))
+
+
 @pytest.mark.parametrize("number", [math.nan, math.inf, -math.inf])
 def test_what_is_not_finite_is_sent_recorded_and_read_again(
     mentor: MentorClient, trainer: Client, number: float
