@@ -296,9 +296,10 @@ def _annotation(name: str, field: FieldInfo, prefix: str) -> Any:
         said = f"{field.description} \\[env: {(prefix + name).upper()}]"
         return Annotated[kind | None, typer.Argument(metavar=name.upper(), help=said)]
     flag = "--" + name.replace("_", "-")
-    default = field.get_default(call_default_factory=True)
+    default = None if field.is_required() else field.get_default(call_default_factory=True)
     default = " ".join(default) if isinstance(default, tuple) else default
     shown = "" if default in (None, "", (), {}) else f" \\[default: {default}]"
+    shown = " Required." if field.is_required() else shown
     return Annotated[
         kind | None,
         typer.Option(

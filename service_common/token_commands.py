@@ -45,10 +45,10 @@ def create(
         typer.Option(
             "--scope",
             metavar="SCOPE",
-            help="predict: predict only; read: also read runs; run: also create and control runs, "
-            "and ask mentors; admin: also delete runs, and see and change everybody's. Each scope "
-            "includes those before it. service: for a trainer service, at its mentor: ask on "
-            "behalf of the runs' owners, and nothing else (repeatable).",
+            help="What the token allows (repeatable). predict: predict; read: also read runs; run: "
+            "also create and control runs, and ask mentors; admin: also delete runs, and see and "
+            "change everybody's. service is for a trainer's calls of its mentors, on behalf of the "
+            "runs' owners, and allows nothing else.",
         ),
     ],
     owner: Annotated[

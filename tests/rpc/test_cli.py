@@ -66,7 +66,7 @@ def test_what_a_trainer_offers(command: CommandLine) -> None:
     assert (rows["largest upload"], rows["queued runs"]) == ("1 MiB", "0 of at most 2")
     assert (rows["absent"].split("\t")[0], rows["perturb"]) == ("no", "yes\tcontrol")
     assert command.json("trainer", "info")["upload_limit_bytes"] == 1 << 20
-    assert "uploads up to 1 MiB" in doctor._trainer(command.address).detail
+    assert "uploads up to 1 MiB" in doctor._trainer(command.address)[0].detail
 
 
 def test_a_service_of_the_other_kind_is_said_to_be_one(command: CommandLine) -> None:

@@ -14,8 +14,11 @@ import pytest
 from structlog.testing import capture_logs
 
 from mentorgrad import AsyncClient, Credentials, Unavailable, Untrusted
+from mentorgrad.domain.advice import AdviseOpen
 from mentorgrad.domain.spec import RunSpec
+from mentorgrad.wire.advise_stream import AdviseStream
 from mentorgrad.wire.channels import upload_channel
+from mentorgrad.wire.connection import Connection
 from run_store.temporary_store import TemporaryRunStore
 from service_common import certificates
 from service_common.places import Holder, Places
@@ -128,6 +131,17 @@ async def test_a_client_that_is_not_of_the_authority_is_told_what_it_may_be(
     ):
         with pytest.raises(Unavailable, match=r"closes every connection.* client certificate"):
             await secured.ask(credentials)
+
+
+async def test_a_session_without_tls_is_told_the_same(secured: Secured) -> None:
+    link = AdviseStream(lambda: Connection(secured.address, Credentials()), AdviseOpen())
+    unasked = link.outbox._trouble
+    await link.start()
+    async with asyncio.timeout(120):
+        while link.outbox._trouble == unasked:
+            await asyncio.sleep(0.05)
+    assert link.outbox._trouble.startswith("it closes every connection immediately")
+    await link.close()
 
 
 async def test_a_service_of_another_authority_is_not_trusted_in_any_kind_of_call(

@@ -33,7 +33,7 @@ serve = command(
 
     Flags override environment variables, which override the file given with --config.
 
-    Example: mentorgrad serve worker --slots 2 --label gpu=h200 --mentor small=10.0.0.5:50552
+    Example: mentorgrad serve worker --store postgresql://gpu1@db.lan/runs --label gpu=h200
     """,
 )
 app.command("serve", help=serve.__doc__)(serve)

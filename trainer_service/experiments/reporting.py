@@ -19,8 +19,8 @@ from mentorgrad.domain.experiment import (
     Health,
     Report,
 )
-from mentorgrad.domain.objective import Function
 from mentorgrad.domain.run import Run, RunResult, Score
+from mentorgrad.schema import snake_case
 from trainer_service.experiments.statistics import (
     Figures,
     Stratum,
@@ -30,6 +30,7 @@ from trainer_service.experiments.statistics import (
     win_rate,
 )
 from trainer_service.experiments.verdict import Facts, verdict
+from trainer_service.objectives.table import OBJECTIVES
 
 PLAIN = "none"
 """Mentor name of the plain-training arm."""
@@ -130,10 +131,11 @@ def build_report(
 
 
 def _primary(spec: ExperimentSpec) -> Figure:
-    """The test loss, because selection loss rewards overfitting the selection split. A test
-    function has no rows to overfit and no test split."""
-    is_function = isinstance(spec.base.objective, Function)
-    return Figure.SELECTION_LOSS if is_function else Figure.TEST_LOSS
+    """The test loss, because selection loss rewards overfitting the selection split. An objective
+    without a task, such as a test function, has no rows to overfit and no test split."""
+    kind = OBJECTIVES.get(snake_case(type(spec.base.objective).__name__))
+    has_rows = kind is None or kind.uses_task
+    return Figure.TEST_LOSS if has_rows else Figure.SELECTION_LOSS
 
 
 def _cell(run: Run) -> Cell:

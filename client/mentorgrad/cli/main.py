@@ -35,6 +35,7 @@ from mentorgrad.cli.support import auth_options
 from mentorgrad.cli.support.completion import is_completing
 from mentorgrad.cli.support.entry_point_commands import ROOT_COMMANDS, root_command
 from mentorgrad.cli.support.flag_text import one_line
+from mentorgrad.cli.support.help_text import flowing
 from mentorgrad.cli.support.output import Output, note
 from mentorgrad.errors import InvalidInput, MentorgradError
 from mentorgrad.wire import tracing
@@ -57,8 +58,8 @@ class Commands(TyperGroup):
     def get_command(self, ctx: Any, cmd_name: str) -> Any:
         """The command with this name; a command of another package is loaded here."""
         if cmd_name in ROOT_COMMANDS:
-            return root_command(cmd_name)
-        return super().get_command(ctx, cmd_name)
+            return flowing(root_command(cmd_name))
+        return flowing(super().get_command(ctx, cmd_name))
 
     def main(
         self,

@@ -160,7 +160,7 @@ def _advice(ranked: Sequence[MethodFigures], rows: ScoredRows, metric: Criterion
         f"({gain.low:+.3f} to {gain.high:+.3f})"
     ).replace("-", "−")
     if gain.low <= 0 <= gain.high:
-        return f"{said}, so either will do."
+        return f"{said}: {len(rows.labels):,} rows do not show which of the two is better."
     return f"{said}." if gain.low > 0 else f"{said}: there the order is the other way."
 
 

@@ -92,6 +92,8 @@ class TuneWishes:
     """Time for everything."""
     objective: str = ""
     """One of `OBJECTIVES`; empty: chosen."""
+    model: str = ""
+    """The model that is tuned; empty: the objective's default."""
     weights: float | None = None
     """Weights of the model, if it is not the objective's default."""
     mentor: str = "none"
@@ -232,6 +234,7 @@ def plan(facts: TableFacts, machine: Machine, wishes: TuneWishes) -> TunePlan:
     lines = (
         _speed_line(objective, machine, wishes),
         f"objective: {objective}; {why}",
+        _model_line(objective, wishes),
         _rows_line(facts, fit, wishes),
         _budget_line(fields, wishes),
         _metric_line(facts, metric, wishes),
@@ -250,9 +253,9 @@ def _objective(facts: TableFacts, machine: Machine, wishes: TuneWishes) -> tuple
     steps = _fitting(PROMPT_TUNING, facts, machine, wishes).steps
     least = LEAST_STEPS[PROMPT_TUNING]
     if steps < least:
-        why = f"of prompt_tuning, only {steps} steps would fit {wishes.minutes:g} minutes"
+        why = f"of prompt_tuning, only {steps} steps would fit {_minutes(wishes)}"
         return LABEL_PROMPT, why
-    return PROMPT_TUNING, f"{least} steps or more fit {wishes.minutes:g} minutes"
+    return PROMPT_TUNING, f"{least} steps or more fit {_minutes(wishes)}"
 
 
 def _fitting(objective: str, facts: TableFacts, machine: Machine, wishes: TuneWishes) -> _Fit:
@@ -287,6 +290,20 @@ def _estimated_speed(objective: str, machine: Machine, wishes: TuneWishes) -> fl
     language = objective in (CAUSAL_PROMPT, SERVED_PROMPT)
     weights = wishes.weights or WEIGHTS[DEFAULT_LANGUAGE_MODEL if language else DEFAULT_ENCODER]
     return TOKENS_PER_SECOND * cores * WEIGHTS[DEFAULT_ENCODER] / weights
+
+
+def _minutes(wishes: TuneWishes) -> str:
+    return "1 minute" if wishes.minutes == 1 else f"{wishes.minutes:g} minutes"
+
+
+def _model_line(objective: str, wishes: TuneWishes) -> str:
+    """The model; of a default one also the language, which no figure of the result tells."""
+    if wishes.model:
+        return f"model: {wishes.model}"
+    language = objective in (CAUSAL_PROMPT, SERVED_PROMPT)
+    default = DEFAULT_LANGUAGE_MODEL if language else DEFAULT_ENCODER
+    path = f"objective.{objective}.{'model' if language else 'encoder'}"
+    return f"model: {default}, made for English; --set {path}=... names one for other languages"
 
 
 def _speed_line(objective: str, machine: Machine, wishes: TuneWishes) -> str:
@@ -328,7 +345,7 @@ def _rows_line(facts: TableFacts, fit: _Fit, wishes: TuneWishes) -> str:
     some = train + used.selection + used.test
     if some >= total:
         return f"rows: all {total:,}"
-    why = f"as many as {wishes.minutes:g} minutes allow (--minutes)"
+    why = f"as many as fit {_minutes(wishes)} (--minutes)"
     if wishes.shots:
         why = f"at most {wishes.shots} train rows per label (--shots)"
     return (
@@ -347,7 +364,8 @@ def _budget_line(fields: Mapping[str, Any], wishes: TuneWishes) -> str:
     elif count == 1:
         what += "; too few for restarts"
     else:
-        what += f"; {wishes.mentor} proposes {fields['mentor']['proposals']} restarts between two"
+        proposals = fields["mentor"]["proposals"]
+        what += f"; {wishes.mentor} proposes {proposals} restarts between two stages"
     if wishes.patience and count > 1:
         what += f"; ends after {wishes.patience} stages without a better candidate"
     return what

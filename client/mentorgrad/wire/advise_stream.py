@@ -37,7 +37,7 @@ from mentorgrad.errors import (
 from mentorgrad.v1 import mentor_service_pb2 as pb
 from mentorgrad.v1.mentor_service_pb2_grpc import MentorServiceStub
 from mentorgrad.wire.codec import from_message, to_message
-from mentorgrad.wire.connection import Connection
+from mentorgrad.wire.connection import SHUT, Connection, is_shut
 from mentorgrad.wire.error_mapping import from_rpc_error
 from mentorgrad.wire.outbox import Item, Outbox
 from mentorgrad.wire.reconnect import backoff
@@ -185,8 +185,9 @@ class AdviseStream:
         if not isinstance(error, (MentorgradError, _Lost)):
             self._log(logging.ERROR, "mentor_session_failed", target=self.target, exc_info=error)
         refusal = error if isinstance(error, _REFUSALS) else None
-        if self.outbox.lose(str(error) or type(error).__name__, refusal):
-            self._log(logging.INFO, "mentor_lost", target=self.target, reason=str(error))
+        why = f"it {SHUT}" if is_shut(str(error)) else str(error) or type(error).__name__
+        if self.outbox.lose(why, refusal):
+            self._log(logging.INFO, "mentor_lost", target=self.target, reason=why)
         if refusal is not None:
             self._settled.set()
 

@@ -89,11 +89,8 @@ class Connection:
             return found
         if isinstance(found, Untrusted):
             return Untrusted(f"{self.target}: {found.message}")
-        if _is_shut(found.message):
-            return Unavailable(
-                f"{self.target} closes every connection immediately; it may require TLS or a "
-                "client certificate from a CA that it trusts"
-            )
+        if is_shut(found.message):
+            return Unavailable(f"{self.target} {SHUT}")
         return Unavailable(f"no answer from {self.target}")
 
     async def call(self, method: Any, request: Any, timeout: float) -> Any:
@@ -293,7 +290,14 @@ def _is_verdict(error: grpc.RpcError) -> bool:
     return not found.retryable and (_is_ours(error) or isinstance(found, Untrusted))
 
 
-def _is_shut(details: str) -> bool:
+SHUT = (
+    "closes every connection immediately; it may require TLS or a client certificate from a CA "
+    "that it trusts"
+)
+"""What a service does for which `is_shut` holds."""
+
+
+def is_shut(details: str) -> bool:
     """Whether connections are accepted and closed at once, the only sign of a service that rejects
     the client's TLS handshake or expects one."""
     return "failed to connect" in details and "Socket closed" in details

@@ -31,6 +31,18 @@ def test_every_command_has_help_with_an_example(invoke: Invoke, path: tuple[str,
     result = invoke(*path, "--help")
     assert result.exit_code == 0
     assert f"Example: mentorgrad {' '.join(path)}".rstrip() in result.stdout
+    assert "Undefined" not in result.stdout  # a default that pydantic does not have
+
+
+def test_help_breaks_where_the_terminal_does(
+    invoke: Invoke, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setenv("COLUMNS", "200")
+    assert (
+        'written to a folder that "mentorgrad predict" reads. The same command goes on'
+        in invoke("tune", "--help").stdout
+    )
+    assert "in a store. Flags" not in invoke("serve", "trainer", "--help").stdout
 
 
 @pytest.mark.slow
@@ -185,6 +197,23 @@ def test_doctor_finds_the_installation_well_and_services_absent(
     assert absent["health"] == "warning"
     assert "mentorgrad serve trainer" in absent["remedy"]
     assert all(check["remedy"] for check in report["checks"] if check["health"] != "ok")
+
+
+@pytest.mark.parametrize(
+    ("others", "said", "is_well"),
+    [
+        ([], "start one with: mentorgrad serve mentor", False),
+        (["far", "near"], "the trainer reaches far, near, so none is needed", True),
+    ],
+)
+def test_doctor_misses_no_mentor_here_if_the_trainer_reaches_one(
+    others: list[str], said: str, is_well: bool
+) -> None:
+    from mentorgrad.cli.commands.doctor import Status, _mentor
+
+    found = _mentor(NOBODY, others)
+    assert said in found.remedy + found.detail
+    assert (found.health is Status.OK) == is_well
 
 
 @pytest.mark.parametrize(("allowed", "advised"), [(1_024, True), (1 << 20, False)])

@@ -75,8 +75,8 @@ def _demo(
     for a sentence encoder with gradients, where they do not; four times each: with words of a
     language model, random words, the task's description, and no words, at equal forward rows.
 
-    Starts a mentor and a trainer on this machine and stops them at the end. Takes less than two
-    minutes on two cores.
+    Starts a mentor and a trainer on this machine and stops them at the end. Takes two to
+    four minutes on two cores.
     """
     from mentorgrad import model_refs, plots
 

@@ -117,8 +117,9 @@ def _checks(server: str, mentor: str) -> Iterator[Finding]:
     yield from _tuned_model()
     yield _devices()
     yield from _machine()
-    yield _trainer(server)
-    yield _mentor(mentor)
+    trainer, reached = _trainer(server)
+    yield trainer
+    yield _mentor(mentor, reached if mentor == DEFAULT_MENTOR else [])
 
 
 def _required() -> Iterator[Finding]:
@@ -258,7 +259,8 @@ def _open_files() -> Iterator[Finding]:
     )
 
 
-def _trainer(server: str) -> Finding:
+def _trainer(server: str) -> tuple[Finding, list[str]]:
+    """The trainer, and the mentors that it reaches."""
     from mentorgrad.client import Client
 
     name = f"trainer at {server}"
@@ -266,25 +268,24 @@ def _trainer(server: str) -> Finding:
         with Client(server, timeout=3.0, credentials=credentials()) as client:
             info = client.trainer_info()
     except MentorgradError as error:
-        return _finding(name, one_line(error), "start one with: mentorgrad serve trainer")
+        return _finding(name, one_line(error), "start one with: mentorgrad serve trainer"), []
     known = ", ".join(entry.name for entry in info.mentors if entry.model != "control")
-    devices = ", ".join(info.devices)
+    devices = ", ".join(info.devices) or "executes no runs itself"
     detail = f"version {info.version}, {devices}, mentors: {known or 'none'}"
     if info.upload_limit_bytes:
         detail += f", uploads up to {mebibytes(info.upload_limit_bytes)}"
     if info.tuned_models:
         detail += f", served models: {', '.join(info.tuned_models)}"
     absent = [entry.name for entry in info.mentors if not entry.available]
+    reached = [entry.name for entry in info.mentors if entry.available and entry.model != "control"]
     if absent:
-        return _finding(
-            name,
-            f"{detail}; no answer from: {', '.join(absent)}",
-            "start them with: mentorgrad serve mentor",
-        )
-    return _finding(name, detail)
+        detail += f"; no answer from: {', '.join(absent)}"
+        return _finding(name, detail, "start them with: mentorgrad serve mentor"), reached
+    return _finding(name, detail), reached
 
 
-def _mentor(server: str) -> Finding:
+def _mentor(server: str, others: list[str]) -> Finding:
+    """The mentor at an address; if none answers, `others`, which the trainer reaches, suffice."""
     from mentorgrad.client import MentorClient
 
     name = f"mentor at {server}"
@@ -292,5 +293,8 @@ def _mentor(server: str) -> Finding:
         with MentorClient(server, timeout=3.0, credentials=credentials()) as client:
             info = client.info()
     except MentorgradError as error:
+        if others:
+            said = f"none there; the trainer reaches {', '.join(others)}, so none is needed"
+            return _finding(name, said)
         return _finding(name, one_line(error), "start one with: mentorgrad serve mentor")
     return _finding(name, f"version {info.version}, {info.model} by {info.backend}")

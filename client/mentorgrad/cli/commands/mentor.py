@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING, Annotated, Any
 import typer
 
 from mentorgrad.cli.support.options import DEFAULT_MENTOR, JsonOption, MentorOption
-from mentorgrad.cli.support.output import Output, seconds, shorten
+from mentorgrad.cli.support.output import Output, seconds
 from mentorgrad.cli.support.service_access import open_mentor
 
 if TYPE_CHECKING:
@@ -76,7 +76,7 @@ def info(server: MentorOption = DEFAULT_MENTOR, as_json: JsonOption = False) -> 
             ("version", found.version),
         ]
     )
-    rows = [(item.name, shorten(item.description, 90)) for item in found.strategies]
+    rows = [(item.name, item.description) for item in found.strategies]
     out.table(("strategy", "description"), rows)
     out.line("Options of a strategy: mentorgrad mentor strategies NAME")
 
@@ -106,7 +106,7 @@ def strategies(
         out.json(found)
         return
     if not name:
-        rows = [(item.name, _needs(item), shorten(item.description, 90)) for item in found]
+        rows = [(item.name, _needs(item), item.description) for item in found]
         out.table(("strategy", "needs", "description"), rows)
         return
     (one,) = found

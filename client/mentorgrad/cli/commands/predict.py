@@ -70,7 +70,12 @@ def _predict(
             "--output", "-o", metavar="FILE", help="Output file: .csv, .tsv, .jsonl or .parquet."
         ),
     ] = None,
-    text: Annotated[str, typer.Option("--text", metavar="COLUMN", help="Text column.")] = "",
+    text: Annotated[
+        str,
+        typer.Option(
+            "--text", metavar="COLUMN", help="Column of the text. Default: that of the run."
+        ),
+    ] = "",
     pair: Annotated[
         str, typer.Option("--pair", metavar="COLUMN", help="Column of the second text.")
     ] = "",
@@ -99,7 +104,8 @@ def _predict(
         typer.Option(
             "--use",
             metavar="prompt|words|probe",
-            help="What predicts: the tuned prompt, the prompt in words, or the linear probe.",
+            help="What predicts: the tuned prompt, the prompt in words, or the linear probe. "
+            "Default: what the folder names; otherwise the tuned prompt.",
         ),
     ] = "",
     strict: Annotated[

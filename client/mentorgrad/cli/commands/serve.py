@@ -11,6 +11,7 @@ from typer.core import TyperGroup
 from mentorgrad.cli.support.entry_point_commands import service_command, service_names
 from mentorgrad.cli.support.extras import require_extras
 from mentorgrad.cli.support.flag_text import suffix
+from mentorgrad.cli.support.help_text import flowing
 from mentorgrad.cli.support.options import JsonOption
 from mentorgrad.cli.support.output import Output, note
 
@@ -26,13 +27,13 @@ class ServeGroup(TyperGroup):
         """The command with this name; if its extra is missing, using it reports that."""
         own = super().get_command(ctx, cmd_name)
         if own is None and cmd_name in service_names():
-            return service_command(cmd_name)
+            return flowing(service_command(cmd_name))
         return own
 
 
 app = typer.Typer(
     cls=ServeGroup,
-    help="Start the services.",
+    help="Start services: a trainer, a mentor, a predictor, a worker or the page.",
     no_args_is_help=True,
     epilog="Example: mentorgrad serve all --store sqlite:///runs.sqlite",
 )

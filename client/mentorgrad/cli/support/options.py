@@ -86,7 +86,7 @@ ColumnsOption = Annotated[
     typer.Option(
         "--columns",
         metavar="NAME,...",
-        help="Columns to print, such as run,name,test_loss. Default: all; on a terminal, as many "
+        help="Columns to print, by their names in the table. Default: all; on a terminal, as many "
         "as fit.",
     ),
 ]

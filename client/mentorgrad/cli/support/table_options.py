@@ -36,11 +36,11 @@ TableArgument = Annotated[
     ),
 ]
 
-TextOption = Annotated[str, _column("--text", "Column of the text.")]
+TextOption = Annotated[str, _column("--text", "Column of the text. Default: found by its name.")]
 
 PairOption = Annotated[str, _column("--pair", "Column of a second text.")]
 
-LabelOption = Annotated[str, _column("--label", "Column of the label.")]
+LabelOption = Annotated[str, _column("--label", "Column of the label. Default: found by its name.")]
 
 GroupOption = Annotated[
     str, _column("--group", "Column of what stays in one split, such as an author.")

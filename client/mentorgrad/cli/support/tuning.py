@@ -170,6 +170,7 @@ def _ready(asked: AskedTable, order: TuneOrder, out: Output) -> _Ready:
     wishes = TuneWishes(
         minutes=order.minutes,
         objective=objective,
+        model=model,
         weights=weights_of(model, order.place.model_roots) if model else None,
         mentor=mentor,
         shots=order.shots,

@@ -111,6 +111,12 @@ def test_the_choice_is_made_on_selection_whatever_test_says() -> None:
     assert found.errors[0].label != found.errors[0].predicted
 
 
+def test_a_difference_whose_interval_contains_zero_is_not_called_equality() -> None:
+    assert made(probe=0.8, prompt=0.9, rows=4).advice.endswith(
+        ": 4 rows do not show which of the two is better."
+    )
+
+
 def test_of_equal_methods_the_one_with_the_lower_loss_is_taken() -> None:
     found = made(probe=0.9, prompt=0.9, metric=Criterion.MACRO_F1)
     assert found.choice == "probe"  # the first of equal ones

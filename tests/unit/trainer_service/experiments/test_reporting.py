@@ -10,12 +10,14 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from mentorgrad.domain.experiment import Arm, Comparison, Figure, Report
-from mentorgrad.domain.objective import Function
+from mentorgrad.domain.objective import External, Function
 from mentorgrad.domain.run import Baseline, Run, RunResult, RunState, Score, Usage
 from mentorgrad.domain.spec import MentorChoice, RunSpec
 from mentorgrad.serialization import from_dict, to_dict
+from tests.support import own_objective
 from tests.support.counted_runs import ARMS, all_runs, counted, experiment, result
 from trainer_service.experiments.reporting import build_report
+from trainer_service.objectives.table import OBJECTIVES
 
 NO_EFFECT = dict.fromkeys((arm.name for arm in ARMS), 0.0)
 
@@ -306,7 +308,9 @@ def test_an_llm_alone_is_not_said_to_restart() -> None:
     assert verdict.startswith("The mentor beats plain training, but the mentor's words add nothing")
 
 
-def test_a_function_is_judged_by_its_own_value() -> None:
+def test_an_objective_without_a_task_is_judged_by_its_own_value(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
     cells = [
         dataclasses.replace(
             run,
@@ -317,8 +321,10 @@ def test_a_function_is_judged_by_its_own_value() -> None:
         for run in all_runs(experiment(), NO_EFFECT | {"mentor": -0.3, "perturb": -0.1})
         if run.result is not None
     ]
-    report = _report(cells, base=RunSpec(objective=Function()))
-    assert report.verdict.startswith("The mentor helps: its selection loss is lower than")
+    monkeypatch.setitem(OBJECTIVES, own_objective.KIND.name, own_objective.KIND)
+    for objective in (Function(), External("bowl")):
+        report = _report(cells, base=RunSpec(objective=objective))
+        assert report.verdict.startswith("The mentor helps: its selection loss is lower than")
     assert report.strongest_control == "perturb"
     assert report.health == ()
     untested = _report(cells)
