@@ -236,19 +236,27 @@ def command(cls: type[S], run: Callable[[S], None], doc: str) -> Callable[..., N
     """Creates a typer command whose flags are the fields of `cls`; it passes the settings to `run`.
 
     Every flag defaults to None ("not given"), so that the environment and the file apply. The help
-    text shows the model's default and the name of the environment variable.
+    text shows the model's default, and once how the environment variables are named: one beside
+    each flag would be cut off on a terminal of 80 columns.
     """
+    prefix = cls.model_config.get("env_prefix", "").upper()
+    named = next(name for name, field in cls.model_fields.items() if not is_positional(field))
+    variable = f"{prefix}{named.upper()} for --{named.replace('_', '-')}"
     parameters = [
         inspect.Parameter(
             "config",
             inspect.Parameter.KEYWORD_ONLY,
             default=None,
             annotation=Annotated[
-                Path | None, typer.Option("--config", help="TOML file with these settings.")
+                Path | None,
+                typer.Option(
+                    "--config",
+                    help="TOML file with these settings. Each has an environment variable, too, "
+                    f"such as {variable}.",
+                ),
             ],
         )
     ]
-    prefix = cls.model_config.get("env_prefix", "")
     for name, field in cls.model_fields.items():
         parameters.append(
             inspect.Parameter(
@@ -304,7 +312,7 @@ def _annotation(name: str, field: FieldInfo, prefix: str) -> Any:
         kind | None,
         typer.Option(
             f"{flag}/--no-{flag[2:]}" if kind is bool else flag,
-            help=f"{field.description}{shown} \\[env: {(prefix + name).upper()}]",
+            help=f"{field.description}{shown}",
             show_default=False,
         ),
     ]

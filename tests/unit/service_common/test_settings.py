@@ -87,7 +87,7 @@ def test_the_command_has_a_flag_for_every_setting(toml: Path) -> None:
     assert result.exit_code == 0, result.output
     assert seen == [Sample(listen="127.0.0.1:2", workers=2, roots=("a", "b"), insecure=True)]
     help_text = runner.invoke(app, ["--help"], env={"COLUMNS": "200"}).output
-    assert "[env: MENTORGRAD_SAMPLE_WORKERS]" in help_text
+    assert "such as MENTORGRAD_SAMPLE_LISTEN for --listen." in help_text
     assert "[default: 127.0.0.1:1]" in help_text
 
 
