@@ -10,7 +10,7 @@ from collections.abc import Callable, Collection, Iterator, Sequence
 from functools import partial
 from pathlib import Path
 
-from mentorgrad.domain.spec import ClassWeight, Criterion, RunSpec
+from mentorgrad.domain.spec import ClassWeight, Criterion, MentorChoice, RunSpec
 from mentorgrad.errors import InvalidInput, Violation
 from run_store.uploads import UploadReader
 from trainer_service.objectives.kinds import CheckInputs, Findings, ObjectiveKind
@@ -93,7 +93,7 @@ def validate_objective(
             prices = run_prices(spec, kind.costs(spec.objective, task), task)
             findings.extend(forward_row_violations(spec, kind.has_words, prices))
     findings.settle()
-    for line in _left_out(spec, task):
+    for line in (*_left_out(spec, task), *_unasked(spec)):
         warn(line)
     return task.digest if task else ""
 
@@ -114,6 +114,16 @@ def _left_out(spec: RunSpec, task: TaskData | None) -> Iterator[str]:
     if unused:
         used = len(task.train) + len(task.selection)
         yield f"{unused} of {unused + used} labelled rows are not used: {'; '.join(limits)}"
+
+
+def _unasked(spec: RunSpec) -> Iterator[str]:
+    """A warning of a strategy that nobody is asked by."""
+    mentor = spec.mentor
+    if mentor.is_control and mentor.strategy != MentorChoice().strategy:
+        yield (
+            f"spec.mentor.strategy = {mentor.strategy} is not used: spec.mentor.name = "
+            f"{mentor.name}, which asks no language model"
+        )
 
 
 def _optimizer(spec: RunSpec, kind: ObjectiveKind) -> Iterator[Violation]:

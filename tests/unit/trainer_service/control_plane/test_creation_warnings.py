@@ -1,4 +1,4 @@
-"""What creating a run warns of: rows that it does not use, and texts that it cuts."""
+"""What creating a run warns of: rows and settings that it does not use, and texts that it cuts."""
 
 from __future__ import annotations
 
@@ -9,8 +9,8 @@ from typing import Any
 
 import pytest
 
-from mentorgrad.domain.objective import LabelPrompt
-from mentorgrad.domain.spec import DataFiles, LongTexts, RunSpec, Task
+from mentorgrad.domain.objective import Function, LabelPrompt
+from mentorgrad.domain.spec import DataFiles, LongTexts, MentorChoice, RunSpec, Task
 from mentorgrad.errors import InvalidInput
 from trainer_service.control_plane.validation import validate_objective
 
@@ -54,6 +54,17 @@ def test_rows_that_are_not_used(
 ) -> None:
     found = [line for line in warnings(tmp_path, files, **fields) if "labelled rows" in line]
     assert found == ([] if says is None else [says])
+
+
+@pytest.mark.parametrize(
+    ("name", "is_told"), [("none", True), ("random_tokens", True), ("m", False)]
+)
+def test_a_strategy_without_a_mentor_is_not_used(name: str, is_told: bool) -> None:
+    found: list[str] = []
+    spec = RunSpec(Function(), mentor=MentorChoice(name, strategy="opro"))
+    validate_objective(spec, warn=found.append)
+    told = f"spec.mentor.strategy = opro is not used: spec.mentor.name = {name}"
+    assert [line.startswith(told) for line in found] == [True] * is_told
 
 
 def test_texts_that_will_be_cut(tmp_path: Path) -> None:
