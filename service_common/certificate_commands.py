@@ -44,7 +44,7 @@ def dev(
 ) -> None:
     """Create a server and a client certificate, and a CA for them if DIR has none.
 
-    Run it again to renew the certificates. Services load the new ones without a restart.
+    Run it again to renew the certificates. Running services load the new ones.
     """
     require_extras("this command", (), "service", "cryptography")
     from service_common.certificates import make

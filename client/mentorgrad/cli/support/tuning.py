@@ -288,7 +288,10 @@ class _Flow:
         place, folder = self._order.place, self._folder
         if self._order.minutes >= LEAST_MINUTES:
             self._out.line("measuring the speed")
-            with Heartbeat(self._out, lambda: "measuring the speed"):
+            began = time.monotonic()
+            with Heartbeat(
+                self._out, lambda: f"measuring the speed, for {time.monotonic() - began:.0f} s"
+            ):
                 speed = measured(
                     *(client, ready.table, ready.facts, ready.machine, ready.fields),
                     lambda table: give_data(table, client, place, folder),
