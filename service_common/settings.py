@@ -213,7 +213,12 @@ def load(cls: type[S], config: Path | None, flags: dict[str, Any]) -> S:
     except ValidationError as error:
         raise InvalidInput(
             violations=[
-                Violation(".".join(str(part) for part in item["loc"]), _plain(item["msg"]))
+                Violation(
+                    ".".join(str(part) for part in item["loc"]),
+                    _missing(cls, str(item["loc"][0]))
+                    if item["type"] == "missing"
+                    else _plain(item["msg"]),
+                )
                 for item in error.errors()
             ]
         ) from None
@@ -224,6 +229,13 @@ def load(cls: type[S], config: Path | None, flags: dict[str, Any]) -> S:
 def _service(cls: type[ServiceSettings]) -> str:
     """Name of the service: ``trainer`` for the variables ``MENTORGRAD_TRAINER_*``."""
     return cls.model_config.get("env_prefix", "").removeprefix("MENTORGRAD_").strip("_").lower()
+
+
+def _missing(cls: type[ServiceSettings], name: str) -> str:
+    variable = (cls.model_config.get("env_prefix", "") + name).upper()
+    is_argument = is_positional(cls.model_fields[name])
+    flag = name.upper() if is_argument else "--" + name.replace("_", "-")
+    return f"must be given, as {flag} or {variable}"
 
 
 def _plain(message: str) -> str:

@@ -26,6 +26,8 @@ def test_what_executes_the_runs_of_a_store_is_listed(invoke: Invoke, tmp_path: P
         return str(json.loads(shown.stdout)["waits"])
 
     assert waits() == "no worker reports"
+    nobody = invoke("workers", "list", "--store", url)
+    assert nobody.stderr == "no trainers or workers\n"
     gpu = Agent(
         name="gpu1",
         service="worker",
@@ -51,7 +53,7 @@ def test_what_executes_the_runs_of_a_store_is_listed(invoke: Invoke, tmp_path: P
     [
         (["--store", "sqlite:///x"], "store: must be postgresql://..., which can be reached"),
         (["--store", "postgresql://db/x", "--label", "gpu"], "label: must be NAME=VALUE"),
-        ([], "store: field required"),
+        ([], "store: must be given, as --store or MENTORGRAD_WORKER_STORE"),
     ],
 )
 def test_a_worker_that_cannot_work_says_why(invoke: Invoke, flags: list[str], said: str) -> None:

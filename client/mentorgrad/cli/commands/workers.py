@@ -42,7 +42,7 @@ def _list(
     """List the trainers and workers of a store, what each executes, and when it reported last."""
     with open_agents(server, store) as reader:
         found = reader.list_workers()
-    Output(as_json).page(found, "agents", _COLUMNS, columns, _SPARE)
+    Output(as_json).page(found, "agents", _COLUMNS, columns, _SPARE, "trainers or workers")
 
 
 def _state(agent: Agent) -> str:

@@ -80,6 +80,7 @@ class Output:
         columns: Mapping[str, Callable[[Any], str]],
         wanted: str = "",
         spare: Sequence[str] = (),
+        called: str = "",
     ) -> None:
         """Prints a page of results, as JSON or as a table.
 
@@ -92,6 +93,7 @@ class Output:
             wanted: Columns to print, as `--columns` takes them; empty: all, or on a terminal as
                 many as fit.
             spare: Columns that are left out if a terminal is too narrow, the first one first.
+            called: What the items are called if there are none; empty: `things`.
 
         Raises:
             InvalidInput: `wanted` names an unknown column.
@@ -106,7 +108,7 @@ class Output:
                 cells = _fitting(cells, next(iter(columns)), self.console.width, wanted, spare)
             self.table(tuple(cells), zip(*cells.values(), strict=True))
         else:
-            note(f"no {things}")
+            note(f"no {called or things}")
         if found.next_page_token:
             note(f"next page: --page {found.next_page_token}")
 

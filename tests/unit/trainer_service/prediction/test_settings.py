@@ -36,7 +36,10 @@ def test_the_folder_is_an_argument_or_in_the_environment(tmp_path: Path) -> None
 
 @pytest.mark.parametrize(
     ("arguments", "words"),
-    [((), "result: field required"), (("a", "--use", "best"), "use: input should be 'auto'")],
+    [
+        ((), "result: must be given, as RESULT or MENTORGRAD_PREDICTOR_RESULT"),
+        (("a", "--use", "best"), "use: input should be 'auto'"),
+    ],
 )
 def test_what_is_missing_or_wrong_is_named(arguments: tuple[str, ...], words: str) -> None:
     result, found = invoked(*arguments)
