@@ -19,8 +19,9 @@ if TYPE_CHECKING:
 
 app = typer.Typer()
 
-_WHERE_FROM = (
-    "The password is read from the file that PGPASSFILE names (~/.pgpass), never from an argument."
+_TO_RUN = (
+    "Nothing was copied: run this line. It reads the password from the file that PGPASSFILE names "
+    "(~/.pgpass)."
 )
 _TOLD_EVERY = 64
 """Steps of 16 MiB between two lines about the progress."""
@@ -115,7 +116,7 @@ def _lines(out: Output, name: str, line: str) -> None:
         out.json({name: line})
         return
     out.line(line)
-    note(_WHERE_FROM)
+    note(_TO_RUN)
 
 
 def _told(what: str) -> CopyProgress:

@@ -153,6 +153,7 @@ def test_the_lines_for_postgres_have_no_password(invoke: Invoke) -> None:
         "pg_dump --format=custom --no-owner --no-privileges '--file=my copy.dump' "
         "'--dbname=host=db.lan port=5433 user=me dbname=runs sslmode=require'\n"
     )
+    assert "Nothing was copied: run this line" in result.stderr
     assert "PGPASSFILE" in result.stderr
     assert "hunter2" not in result.stderr
     as_json = json.loads(said(invoke, url, "backup", "f", "--json").stdout)
