@@ -7,6 +7,7 @@ import functools
 import itertools
 import operator
 import os
+import select
 import sqlite3
 import time
 from collections.abc import Iterable, Iterator, Mapping, Sequence
@@ -15,7 +16,7 @@ from pathlib import Path
 from typing import Any
 
 import sqlalchemy as sa
-from sqlalchemy.dialects import postgresql
+from sqlalchemy.dialects import postgresql, sqlite
 from sqlalchemy.engine import URL, Connection, Engine, make_url
 
 from mentorgrad import outside_text
@@ -38,8 +39,6 @@ _POSTGRES = {
     "keepalives_count": 3,
     "tcp_user_timeout": 20_000,
 }
-_TRUSTED_SECONDS = 1.0
-"""Time after its last use in which a connection to Postgres is used again without a question."""
 _PAGE_BYTES = 16 * 1024
 """Page size of a new SQLite file: with the default of 4 KiB, writing tensors takes 1.5 times as
 long."""
@@ -116,7 +115,7 @@ def engine_of(url: URL, read_only: bool = False, *, create: bool = True) -> Engi
             f"Postgres needs a driver: {pip_line('postgres')}", reason="MISSING_EXTRA"
         ) from None
 
-    _ping_what_was_idle(engine)
+    _replace_what_broke(engine)
 
     @sa.event.listens_for(engine, "before_cursor_execute")
     def choose_format(_: Any, cursor: Any, __: str, ___: Any, context: Any, ____: bool) -> None:
@@ -126,19 +125,21 @@ def engine_of(url: URL, read_only: bool = False, *, create: bool = True) -> Engi
     return engine
 
 
-def _ping_what_was_idle(engine: Engine) -> None:
-    """Has connections replaced that broke while nobody used them. SQLAlchemy's own `pool_pre_ping`
-    asks before each use, which is a third of a short transaction."""
+def _replace_what_broke(engine: Engine) -> None:
+    """Has connections replaced that broke while nobody used them.
 
-    @sa.event.listens_for(engine, "checkin")
-    def used(_: Any, record: Any) -> None:
-        record.info["used"] = time.monotonic()
+    SQLAlchemy's own `pool_pre_ping` asks the database before each use, which is a third of a short
+    transaction. A connection that the other end has closed can be read from, as one that nobody
+    uses cannot; only then this asks. A host that has vanished is for the keepalives to notice.
+    """
 
     @sa.event.listens_for(engine, "checkout")
-    def ping(connection: Any, record: Any, _: Any) -> None:
-        used = record.info.get("used")
-        if used is None or time.monotonic() - used < _TRUSTED_SECONDS:
-            return
+    def look(connection: Any, _: Any, __: Any) -> None:
+        if not connection.closed:
+            poll = select.poll()
+            poll.register(connection.fileno(), select.POLLIN)
+            if not poll.poll(0):
+                return
         dialect = engine.dialect
         try:
             dialect.do_ping(connection)
@@ -151,6 +152,20 @@ def _ping_what_was_idle(engine: Engine) -> None:
 def writer_of(engine: Engine) -> Engine:
     """The same engine for write transactions: they take SQLite's write lock when they begin."""
     return engine.execution_options(begin="BEGIN IMMEDIATE")
+
+
+def asker_of(engine: Engine) -> Engine:
+    """The same engine for single statements that read: on Postgres outside of a transaction, to
+    begin and end which would be two more questions."""
+    is_sqlite = engine.dialect.name == "sqlite"  # where it is no question
+    return engine if is_sqlite else engine.execution_options(isolation_level="AUTOCOMMIT")
+
+
+def one_of_texts(dialect: str, column: sa.ColumnElement[str], name: str) -> Any:
+    """SQL condition: a text column is one of the list that is bound to a name."""
+    if dialect == "postgresql":  # one value, where IN would be another statement for each length
+        return column == sa.any_(sa.bindparam(name, type_=postgresql.ARRAY(postgresql.TEXT)))
+    return column.in_(sa.bindparam(name, expanding=True))
 
 
 def tables_before(url: URL) -> list[str]:
@@ -350,6 +365,9 @@ def micros_of(lease: timedelta) -> int:
     return lease // _MICROSECOND
 
 
+_POSTGRES_NOW = sa.cast(sa.extract("epoch", sa.func.clock_timestamp()) * 1_000_000, sa.BigInteger)
+
+
 def now(connection: Connection) -> sa.ColumnElement[int]:
     """The current time for leases, in microseconds.
 
@@ -357,9 +375,22 @@ def now(connection: Connection) -> sa.ColumnElement[int]:
     process's clock, since all processes that open the file run on one host.
     """
     if connection.dialect.name == "postgresql":
-        seconds = sa.extract("epoch", sa.func.clock_timestamp())
-        return sa.cast(seconds * 1_000_000, sa.BigInteger)
+        return _POSTGRES_NOW
     return sa.literal(time.time_ns() // 1000, sa.BigInteger)
+
+
+@functools.cache
+def clock(dialect: str) -> sa.ColumnElement[int]:
+    """`now` in a statement that is built once per dialect, with the values of `clock_values`."""
+    if dialect == "postgresql":
+        return _POSTGRES_NOW
+    return sa.bindparam("now", type_=sa.BigInteger)
+
+
+def clock_values(connection: Connection) -> dict[str, int]:
+    """The values of `clock`."""
+    is_postgres = connection.dialect.name == "postgresql"
+    return {} if is_postgres else {"now": time.time_ns() // 1000}
 
 
 def lock(connection: Connection, key: int) -> None:
@@ -437,6 +468,25 @@ def insert_missing(
     elif rows:
         statement = postgresql.insert(table).values(list(rows)).on_conflict_do_nothing()
         connection.execute(statement)
+
+
+@functools.cache
+def _upserts(table: sa.Table) -> dict[str, sa.Insert]:
+    """By dialect; cached, so that they are compiled once per table."""
+    found: dict[str, sa.Insert] = {}
+    for module in (sqlite, postgresql):
+        statement = module.insert(table)
+        given = {c.name: statement.excluded[c.name] for c in table.columns if not c.primary_key}
+        keys = [column.name for column in table.primary_key]
+        found[module.dialect.name] = statement.on_conflict_do_update(
+            index_elements=keys, set_=given
+        )
+    return found
+
+
+def upsert_into(connection: Connection, table: sa.Table) -> sa.Insert:
+    """Inserts a row, or replaces the one with the same key."""
+    return _upserts(table)[connection.dialect.name]
 
 
 def _insert_at_once(

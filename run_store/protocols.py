@@ -47,6 +47,18 @@ class Lease:
     """Seq of the run's last event, including the one of the claim."""
 
 
+@dataclass(frozen=True)
+class RunFile:
+    """A file of a run."""
+
+    name: str
+    """File name, for example ``prompt.safetensors``."""
+    data: bytes
+    """Content."""
+    checkpoint: bool = False
+    """Whether it is a checkpoint, which `artifacts` does not list."""
+
+
 class RunWriter(Protocol):
     """The write interface: records runs."""
 
@@ -127,8 +139,11 @@ class RunWriter(Protocol):
         """The state that the control plane wants; cheap enough to read five times per second."""
         ...
 
-    def append(self, run_id: str, attempt: int, events: Sequence[RunEvent]) -> int:
-        """Appends a worker's events, whose numbers continue from the run's last one.
+    def append(
+        self, run_id: str, attempt: int, events: Sequence[RunEvent], files: Sequence[RunFile] = ()
+    ) -> int:
+        """Appends a worker's events, whose numbers continue from the run's last one, and stores
+        files, as `put_blob` does, in the same transaction. Without new events, it stores nothing.
 
         `Resumed` supersedes the events of older attempts after its checkpoint; `Finished` and
         `StateChanged` change the run's state. A requested cancel is never lost: if the events pause

@@ -34,14 +34,15 @@ def add_texts(connection: Connection, runs: Sequence[Run]) -> None:
 def moved(connection: Connection, run: Run) -> None:
     """Records the new state of a run. When it ends, also the figures that only an ended run has,
     and its place in the order of losses."""
-    connection.execute(_MOVE, {"run": run.run_id, "state": run_terms.of_state(run.state)})
+    values = {"run": run.run_id, "state": run_terms.of_state(run.state)}
     if not run.state.is_final:
+        connection.execute(_MOVE, values)
         return
+    connection.execute(_END, values | {"new_rank": run_terms.rank_of(run)})
     figures = list(run_terms.figure_values(run))
     terms = {run_terms.of_field(value.field, value.text) for value in figures}
     dialects.insert_missing(connection, field_terms, run_terms.term_rows(figures))
     dialects.insert_rows(connection, postings, run_terms.posting_rows(run, terms))
-    connection.execute(_RANK, {"run": run.run_id, "new_rank": run_terms.rank_of(run)})
 
 
 def relabelled(connection: Connection, before: Run, after: Run) -> None:
@@ -71,13 +72,10 @@ def _delete(connection: Connection, table: sa.Table, run_id: str, *conditions: A
 
 
 _STATES = [run_terms.of_state(state) for state in RunState]
-_MOVE = (
-    sa.update(postings)
-    .where(postings.c.run_id == bindparam("run"), postings.c.term_id.in_(_STATES))
-    .values(term_id=bindparam("state"))
-)
-_RANK = (
-    sa.update(postings)
-    .where(postings.c.run_id == bindparam("run"))
-    .values(rank=bindparam("new_rank"))
+_is_state = postings.c.term_id.in_(_STATES)
+_STATE: sa.BindParameter[int] = bindparam("state", type_=sa.BigInteger)
+_OF_RUN = sa.update(postings).where(postings.c.run_id == bindparam("run"))
+_MOVE = _OF_RUN.where(_is_state).values(term_id=_STATE)
+_END = _OF_RUN.values(
+    term_id=sa.case((_is_state, _STATE), else_=postings.c.term_id), rank=bindparam("new_rank")
 )

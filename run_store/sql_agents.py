@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import functools
 from collections.abc import Collection, Mapping
 from dataclasses import replace
 from datetime import timedelta
@@ -9,6 +10,7 @@ from typing import Any
 
 import sqlalchemy as sa
 from sqlalchemy.engine import Connection
+from sqlalchemy.sql.dml import ReturningUpdate
 
 from mentorgrad.domain.agent import SILENT, Agent, AgentList
 from mentorgrad.domain.run import DesiredState, RunState
@@ -28,9 +30,40 @@ _MOST = 1000
 """Maximum number of agents that are listed."""
 
 
-_WISHES = sa.select(runs.c.run_id, runs.c.desired_state).where(
-    runs.c.run_id.in_(sa.bindparam("runs", expanding=True))
-)
+@functools.cache
+def _noting(dialect: str) -> ReturningUpdate[Any]:
+    """Renews an agent's own row; returns whether it buries, and the schema's revision."""
+    other, now = agents.alias("other"), dialects.clock(dialect)
+    own: sa.BindParameter[str] = sa.bindparam("agent")
+    reported = now - sa.bindparam("silence", type_=sa.BigInteger)
+    before = sa.select(sa.func.count()).where(other.c.name < own, other.c.seen_at > reported)
+    return (
+        sa.update(agents)
+        .where(agents.c.name == own, agents.c.holder == sa.bindparam("process"))
+        .values(record=sa.bindparam("new_record"), seen_at=now)
+        .returning((before.scalar_subquery() < 2).label("buries"), VERSION.scalar_subquery())
+    )
+
+
+@functools.cache
+def _renewing(dialect: str) -> sa.Update:
+    """Renews leases; waits for no append to a run."""
+    own = sa.select(runs.c.run_id).where(
+        sa.tuple_(runs.c.run_id, runs.c.attempt).in_(sa.bindparam("held", expanding=True)),
+        runs.c.state == RunState.RUNNING.value,
+    )
+    until = dialects.clock(dialect) + sa.bindparam("lease", type_=sa.BigInteger)
+    return (
+        sa.update(runs)
+        .where(runs.c.run_id.in_(own.with_for_update(skip_locked=True)))
+        .values(lease_expires_at=until)
+    )
+
+
+@functools.cache
+def _wishing(dialect: str) -> sa.Select[Any]:
+    is_given = dialects.one_of_texts(dialect, runs.c.run_id, "runs")
+    return sa.select(runs.c.run_id, runs.c.desired_state).where(is_given)
 
 
 class SqlAgents(SqlBase):
@@ -43,32 +76,26 @@ class SqlAgents(SqlBase):
         held: Mapping[str, int] | None = None,
         lease: timedelta = timedelta(0),
     ) -> Beat:
-        """See `AgentStore.report_agent`. Three statements, as a rule."""
+        """See `AgentStore.report_agent`. At most two statements, as a rule."""
+        record = encode(agent)
+        own = {"agent": agent.name, "process": holder, "new_record": record}
+        values = own | {"silence": dialects.micros_of(SILENT)}
         with self._writing() as connection:
-            now = dialects.now(connection)
-            row = {"holder": holder, "record": encode(agent), "seen_at": now}
-            buries = self._noted(connection, agent.name, row)
-            silent = None if buries is not None else self._taken(connection, agent.name, row)
-            is_current = connection.execute(VERSION).scalar_one_or_none() == HEAD
-            wishes = self._renewed(connection, held or {}, now + dialects.micros_of(lease))
+            noted = connection.execute(
+                _noting(connection.dialect.name), values | dialects.clock_values(connection)
+            ).one_or_none()
+            silent, version = None, noted and noted[1]
+            if noted is None:
+                row = {"holder": holder, "record": record, "seen_at": dialects.now(connection)}
+                silent = self._taken(connection, agent.name, row)
+                version = connection.execute(VERSION).scalar_one_or_none()
+            wishes = self._renewed(connection, held or {}, lease)
         if silent is not None:
             raise Conflict(
                 f"another worker has the name {agent.name}: it reported {silent:.0f} s ago",
                 reason="NAME_TAKEN",
             )
-        return Beat(wishes, bool(buries), is_current)
-
-    def _noted(self, connection: Connection, name: str, row: Mapping[str, Any]) -> bool | None:
-        """Renews an agent's own row; returns whether it buries, or None if it has no row."""
-        other = agents.alias("other")
-        reported = row["seen_at"] - dialects.micros_of(SILENT)
-        before = sa.select(sa.func.count()).where(other.c.name < name, other.c.seen_at > reported)
-        return connection.execute(
-            sa.update(agents)
-            .where(agents.c.name == name, agents.c.holder == row["holder"])
-            .values(row)
-            .returning(before.scalar_subquery() < 2)
-        ).scalar_one_or_none()
+        return Beat(wishes, noted is not None and bool(noted.buries), version == HEAD)
 
     def _taken(self, connection: Connection, name: str, row: Mapping[str, Any]) -> float | None:
         """Writes an agent's first row. Returns None, or how many seconds ago another process
@@ -87,29 +114,27 @@ class SqlAgents(SqlBase):
         return None
 
     def _renewed(
-        self, connection: Connection, held: Mapping[str, int], until: sa.ColumnElement[int]
+        self, connection: Connection, held: Mapping[str, int], lease: timedelta
     ) -> dict[str, DesiredState]:
-        """Renews leases, in one statement that waits for no append to a run."""
+        """Renews leases, in one statement."""
         if not held:
             return {}
-        own = sa.select(runs.c.run_id).where(
-            sa.tuple_(runs.c.run_id, runs.c.attempt).in_(list(held.items())),
-            runs.c.state == RunState.RUNNING.value,
-            *visible(runs, self._viewer),
-        )
+        statement = _renewing(connection.dialect.name)
+        if conditions := visible(runs, self._viewer):
+            statement = statement.where(*conditions)
+        values = {"held": list(held.items()), "lease": dialects.micros_of(lease)}
         found = connection.execute(
-            sa.update(runs)
-            .where(runs.c.run_id.in_(own.with_for_update(skip_locked=True)))
-            .values(lease_expires_at=until)
-            .returning(runs.c.run_id, runs.c.desired_state)
+            statement.returning(runs.c.run_id, runs.c.desired_state),
+            values | dialects.clock_values(connection),
         )
         return {row.run_id: DesiredState(row.desired_state) for row in found}
 
     def wishes(self, run_ids: Collection[str]) -> Mapping[str, DesiredState]:
         """See `AgentStore.wishes`."""
-        with self._reading() as connection:
-            conditions = visible(runs, self._viewer)
-            statement = _WISHES.where(*conditions) if conditions else _WISHES
+        with self._asking() as connection:
+            statement = _wishing(connection.dialect.name)
+            if conditions := visible(runs, self._viewer):
+                statement = statement.where(*conditions)
             found = connection.execute(statement, {"runs": list(run_ids)})
             return {row.run_id: DesiredState(row.desired_state) for row in found}
 

@@ -52,6 +52,7 @@ class SqlBase:
         self.url = url
         self._engine = engine
         self._writer = dialects.writer_of(engine)
+        self._asker = dialects.asker_of(engine)
         self._viewer: Viewer = EVERYTHING
         self._closed = threading.Event()
         # SQLite allows one writer at a time, and the others poll; threads of one process wait for
@@ -76,6 +77,12 @@ class SqlBase:
     def _reading(self) -> Iterator[Connection]:
         """A read transaction: sees one state of the database."""
         with self._translated(), self._engine.connect() as connection:
+            yield connection
+
+    @contextlib.contextmanager
+    def _asking(self) -> Iterator[Connection]:
+        """For a single statement that reads. Further ones may see later states."""
+        with self._translated(), self._asker.connect() as connection:
             yield connection
 
     @contextlib.contextmanager

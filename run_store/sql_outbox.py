@@ -25,7 +25,7 @@ class SqlOutbox(SqlBase):
 
     def due_webhooks(self) -> frozenset[str]:
         """See `OutboxStore.due_webhooks`."""
-        with self._reading() as connection:
+        with self._asking() as connection:
             due = outbox.c.due_at <= dialects.now(connection)
             found = connection.execute(sa.select(outbox.c.webhook).where(due).distinct())
             return frozenset(found.scalars())

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import functools
 from collections.abc import Sequence
 from typing import Any
 
@@ -10,7 +11,7 @@ from sqlalchemy.engine import Connection
 
 from mentorgrad.domain.run import Run, RunState
 from mentorgrad.errors import ResourceExhausted
-from run_store import sql_sizes
+from run_store import dialects, sql_sizes
 from run_store.sql_base import SqlBase
 from run_store.tables import runs
 
@@ -22,29 +23,26 @@ class SqlQueue(SqlBase):
 
     def queued(self) -> int:
         """See `RunStore.queued`."""
-        with self._reading() as connection:
+        with self._asking() as connection:
             return int(connection.execute(_COUNT_QUEUED).scalar_one())
 
     def next_runs(
         self, count: int, owner_limit: int | None = None, skip: int = 0
     ) -> tuple[Run, ...]:
         """See `RunWriter.next_runs`."""
-        with self._reading() as connection:
-            rows = connection.execute(_next(owner_limit).limit(count).offset(skip)).all()
+        values = {"count": count, "skip": skip, "owner_limit": owner_limit}
+        with self._asking() as connection:
+            rows = connection.execute(_looked(owner_limit is not None), values).all()
             return tuple(self._decode(row.run_id, row.projection) for row in rows)
 
     def _next_of(
         self, connection: Connection, among: Sequence[str], owner_limit: int | None
     ) -> Run | None:
         """The first of these runs that still waits, locked; those that others lock are passed
-        over."""
-        statement = (
-            _next(owner_limit)
-            .where(runs.c.run_id.in_(among), runs.c.state.in_(_WAITING_STATES))
-            .limit(1)
-            .with_for_update(of=runs, skip_locked=True)
-        )
-        row = connection.execute(statement).one_or_none()
+        over. Unless there is a limit, only these runs are looked at, however many wait."""
+        statement = _claimed(connection.dialect.name, owner_limit is not None)
+        values = {"among": list(among), "owner_limit": owner_limit}
+        row = connection.execute(statement, values).one_or_none()
         return None if row is None else self._decode(row.run_id, row.projection)
 
     def _check_room(self, connection: Connection, owner: str, max_queued: int | None) -> None:
@@ -115,30 +113,47 @@ _RUNNING = (
     .group_by(runs.c.owner)
     .subquery()
 )
-_WAITING = (
-    sa.select(
-        runs.c.run_id,
-        runs.c.owner,
-        runs.c.created_at,
-        sa.func.row_number()
-        .over(partition_by=runs.c.owner, order_by=[runs.c.created_at, runs.c.run_id])
-        .label("place"),
+_is_waiting = runs.c.state.in_(_WAITING_STATES)
+
+
+def _next(among: Any = None, *, is_limited: bool) -> sa.Select[Any]:
+    """The waiting runs in fair order.
+
+    Args:
+        among: A condition that the runs meet; None: all runs.
+        is_limited: Whether an owner may have as many RUNNING runs as is bound to ``owner_limit``.
+    """
+    place = sa.func.row_number().over(
+        partition_by=runs.c.owner, order_by=[runs.c.created_at, runs.c.run_id]
     )
-    .where(runs.c.state.in_(_WAITING_STATES))
-    .subquery()
-)
-_turn = _WAITING.c.place + sa.func.coalesce(_RUNNING.c.running, 0)
-"""Which of its owner's running runs a waiting run would be."""
-_NEXT = (
-    sa.select(runs.c.run_id, runs.c.projection)
-    .select_from(
-        _WAITING.join(runs, runs.c.run_id == _WAITING.c.run_id).outerjoin(
-            _RUNNING, _RUNNING.c.owner == _WAITING.c.owner
+    given = (_is_waiting,) if among is None else (_is_waiting, among)
+    waiting = (
+        sa.select(runs.c.run_id, runs.c.owner, runs.c.created_at, place.label("place"))
+        .where(*given)
+        .subquery()
+    )
+    # Which of its owner's running runs a waiting run would be.
+    turn = waiting.c.place + sa.func.coalesce(_RUNNING.c.running, 0)
+    found = (
+        sa.select(runs.c.run_id, runs.c.projection)
+        .select_from(
+            waiting.join(runs, runs.c.run_id == waiting.c.run_id).outerjoin(
+                _RUNNING, _RUNNING.c.owner == waiting.c.owner
+            )
         )
+        .order_by(turn, waiting.c.created_at, waiting.c.run_id)
     )
-    .order_by(_turn, _WAITING.c.created_at, _WAITING.c.run_id)
-)
+    return found.where(turn <= sa.bindparam("owner_limit")) if is_limited else found
 
 
-def _next(owner_limit: int | None) -> sa.Select[Any]:
-    return _NEXT if owner_limit is None else _NEXT.where(_turn <= owner_limit)
+@functools.cache
+def _looked(is_limited: bool) -> sa.Select[Any]:
+    return _next(is_limited=is_limited).limit(sa.bindparam("count")).offset(sa.bindparam("skip"))
+
+
+@functools.cache
+def _claimed(dialect: str, is_limited: bool) -> sa.Select[Any]:
+    is_given = dialects.one_of_texts(dialect, runs.c.run_id, "among")
+    # Towards the limit, runs count that are ahead of these, and may be claimed at this moment.
+    found = _next(None if is_limited else is_given, is_limited=is_limited)
+    return found.where(is_given, _is_waiting).limit(1).with_for_update(of=runs, skip_locked=True)

@@ -60,12 +60,12 @@ class SqlReader(SqlSnapshots):
 
     def get_run(self, run_id: str) -> Run:
         """See `RunReader.get_run`."""
-        with self._reading() as connection:
+        with self._asking() as connection:
             return self._load(connection, run_id)
 
     def progress(self, run_id: str) -> tuple[int, RunState]:
         """See `RunStore.progress`."""
-        with self._reading() as connection:
+        with self._asking() as connection:
             row = self._row(connection, _PROGRESS, run_id)
         return row.last_seq, RunState(row.state)
 

@@ -5,7 +5,6 @@ from __future__ import annotations
 import contextlib
 from collections.abc import Sequence
 from datetime import UTC, datetime, timedelta
-from itertools import chain, islice
 from typing import Any
 
 import sqlalchemy as sa
@@ -13,32 +12,26 @@ from sqlalchemy import bindparam
 from sqlalchemy.engine import Connection
 
 from mentorgrad.domain.annotation import RunAnnotation, RunUpdate
-from mentorgrad.domain.event import Created, EventKind, Finished, Resumed, RunEvent, StateChanged
-from mentorgrad.domain.fold import fold, for_figures
-from mentorgrad.domain.run import Artifact, DesiredState, Run, RunState
+from mentorgrad.domain.event import Created, RunEvent, StateChanged
+from mentorgrad.domain.fold import fold
+from mentorgrad.domain.run import DesiredState, Run, RunState
 from mentorgrad.domain.spec import RunSpec
 from mentorgrad.errors import AlreadyExists, NotFound
 from mentorgrad.ids import new_run_id
 from mentorgrad.schema import evolve
 from mentorgrad.wire import codec
-from run_store import dialects, invariants, run_index, sql_blocks, sql_outbox, sql_rows
+from run_store import dialects, invariants, run_index, sql_blocks, sql_rows
 from run_store.import_buffer import chunks, rows_ahead
 from run_store.protocols import Lease
-from run_store.snapshot_blocks import BlockMaker
+from run_store.sql_appends import DESIRED, NO_LEASE, SqlAppends
 from run_store.sql_audit import audited
 from run_store.sql_base import CREATE_LOCK
-from run_store.sql_queue import SqlQueue
 from run_store.sql_uploads import drop_unused, files_of, keep_uploads
-from run_store.tables import blobs, candidates, events, run_labels, runs, trajectory_segments
+from run_store.tables import run_labels, runs
 from run_store.visibility import visible
 
-_BEFORE_SNAPSHOTS = 2
-"""Events that each run has before the first of its worker: `Created`, and the claim."""
 
-_NO_LEASE = {"lease_owner": None, "lease_expires_at": None, "desired_state": "run"}
-
-
-class SqlWriter(SqlQueue):
+class SqlWriter(SqlAppends):
     """SQL implementation of `run_store.protocols.RunWriter`."""
 
     # -- life of a run ------------------------------------------------------------------------
@@ -116,8 +109,8 @@ class SqlWriter(SqlQueue):
             run,
             StateChanged(RunState.RUNNING),
             run.attempt + 1,
+            lease,
             lease_owner=owner,
-            lease_expires_at=dialects.now(connection) + dialects.micros_of(lease),
             desired_state=DesiredState.RUN.value,
         )
         return Lease(run.run_id, run.attempt, run.last_seq)
@@ -143,8 +136,8 @@ class SqlWriter(SqlQueue):
 
     def desired(self, run_id: str) -> DesiredState:
         """See `RunWriter.desired`."""
-        with self._reading() as connection:
-            return DesiredState(*self._row(connection, _DESIRED, run_id))
+        with self._asking() as connection:
+            return DesiredState(*self._row(connection, DESIRED, run_id))
 
     def transition(
         self,
@@ -168,11 +161,17 @@ class SqlWriter(SqlQueue):
             return self._change(connection, run, change, run.attempt)
 
     def _change(
-        self, connection: Connection, run: Run, change: StateChanged, attempt: int, **columns: Any
+        self,
+        connection: Connection,
+        run: Run,
+        change: StateChanged,
+        attempt: int,
+        lease: timedelta | None = None,
+        **columns: Any,
     ) -> Run:
-        """Appends a state change that has been validated."""
+        """Appends a state change that has been validated; with a claim, a lease begins."""
         event = RunEvent(run.run_id, run.last_seq + 1, attempt, datetime.now(UTC), change)
-        return self._store(connection, fold(run, event), [event], columns)[0]
+        return self._store(connection, fold(run, event), [event], columns, lease)[0]
 
     def set_desired(self, run_id: str, desired: DesiredState) -> Run:
         """See `RunWriter.set_desired`."""
@@ -191,7 +190,7 @@ class SqlWriter(SqlQueue):
 
     def expired(self, longest: timedelta | None = None) -> tuple[Run, ...]:
         """See `RunWriter.expired`."""
-        with self._reading() as connection:
+        with self._asking() as connection:
             held = connection.execute(
                 _LEASES.add_columns(dialects.now(connection).label("now")).where(
                     *visible(runs, self._viewer)
@@ -234,114 +233,6 @@ class SqlWriter(SqlQueue):
         drop_unused(connection, files)
         audited(connection, self._viewer, run_id)
 
-    # -- events -------------------------------------------------------------------------------
-
-    def append(self, run_id: str, attempt: int, events: Sequence[RunEvent]) -> int:
-        """See `RunWriter.append`."""
-        invariants.check_chunk(run_id, attempt, events)
-        with self._writing() as connection:
-            run = self._load(connection, run_id, lock=True)
-            invariants.check_holder(run, attempt)
-            new = self._new_events(connection, run, events)
-            if not new:
-                return run.last_seq
-            invariants.check_attempt(run, attempt)
-            maker = self._makers.take(run_id, run.last_seq)
-            if maker is None and run.last_seq <= _BEFORE_SNAPSHOTS:
-                maker = BlockMaker()
-            for index, event in enumerate(new):
-                invariants.check_follows(run, event, f"events[{index}]")
-                run = fold(run, event, chain(self._earlier(connection, event), islice(new, index)))
-            run, rows = self._store(connection, run, new, {})
-            maker = sql_blocks.extend(connection, run_id, new, rows, maker)
-        self._makers.keep(run_id, run.last_seq, maker)
-        return run.last_seq
-
-    def _store(
-        self, connection: Connection, run: Run, new: Sequence[RunEvent], columns: dict[str, Any]
-    ) -> tuple[Run, sql_rows.Rows]:
-        """Writes new events and the run computed from them; returns that, and the events' rows.
-
-        If the run is not RUNNING any more, its lease and desired state are reset. If its worker has
-        not seen a requested cancel, the cancel is appended in the same transaction. So are messages
-        to the run's webhooks.
-        """
-        if run.state is not RunState.RUNNING:
-            wanted = DesiredState(*self._row(connection, _DESIRED, run.run_id))
-            cancel = invariants.overdue_cancel(run, wanted)
-            if cancel is not None:
-                run, new = fold(run, cancel), [*new, cancel]
-            columns = columns | _NO_LEASE
-        rows = self._insert_events(connection, new)
-        self._save(connection, run, columns)
-        if any(isinstance(event.payload, (StateChanged, Finished)) for event in new):
-            run_index.moved(connection, run)
-            sql_outbox.post(connection, run, new)
-        return run, rows
-
-    def _new_events(
-        self, connection: Connection, run: Run, given: Sequence[RunEvent]
-    ) -> Sequence[RunEvent]:
-        """The events that are not stored yet; the others must be equal to the stored ones."""
-        new = [event for event in given if event.seq > run.last_seq]
-        known = given[: len(given) - len(new)]
-        if not self._are_there(connection, known, raw=run.raw_dropped_at is None):
-            invariants.check_attempt(run, given[0].attempt)
-            raise invariants.unexpected_seq(run.run_id, given[0].seq, run.last_seq)
-        if new and new[0].seq != run.last_seq + 1:
-            raise invariants.unexpected_seq(run.run_id, new[0].seq, run.last_seq)
-        return new
-
-    def _are_there(
-        self, connection: Connection, known: Sequence[RunEvent], *, raw: bool = True
-    ) -> bool:
-        """Whether the events are stored, with their raw tensors or, if those were dropped, without
-        them."""
-        if not known:
-            return True
-        span = {"run": known[0].run_id, "first": known[0].seq, "last": known[-1].seq}
-        rows = sql_rows.rows_of(known)
-        tensors = [(row["seq"], row["sha256"]) for row in rows[trajectory_segments]]
-        if [(row["seq"], row["data"]) for row in rows[events]] != [
-            tuple(row) for row in connection.execute(_SPAN, span)
-        ]:
-            return False
-        return not raw or tensors == [tuple(row) for row in connection.execute(_TENSORS, span)]
-
-    def _earlier(self, connection: Connection, event: RunEvent) -> list[RunEvent]:
-        """The stored events that the figures of a `Resumed` may depend on; none for other events.
-
-        Each segment of an older attempt overrides the previous one, so only the last one that stays
-        effective is read; a long run has many.
-        """
-        if not isinstance(event.payload, Resumed):
-            return []
-        checkpoint = event.payload.checkpoint_seq
-        rows = connection.execute(
-            _EARLIER, {"run": event.run_id, "attempt": event.attempt, "checkpoint": checkpoint}
-        )
-        return [for_figures(codec.decode_event(row.data)) for row in rows]
-
-    def _insert_events(
-        self, connection: Connection, new: Sequence[RunEvent], made: sql_rows.Rows | None = None
-    ) -> sql_rows.Rows:
-        """Writes new events, with the tensors and candidates that have their own tables; `made` are
-        their rows if they are known. Returns the rows."""
-        made = made or sql_rows.rows_of(new)
-        for table, rows in made.items():
-            dialects.insert_rows(connection, table, rows)
-        for event in new:
-            if isinstance(event.payload, Resumed):
-                values = {
-                    "run": event.run_id,
-                    "newer": event.attempt,
-                    "checkpoint": event.payload.checkpoint_seq,
-                    "until": event.seq,
-                }
-                for statement in _SUPERSEDE:
-                    connection.execute(statement, values)
-        return made
-
     def _insert_run(
         self,
         connection: Connection,
@@ -352,16 +243,9 @@ class SqlWriter(SqlQueue):
         data = codec.encode(run)
         columns = sql_rows.fixed_columns(run) | sql_rows.run_columns(run, data)
         columns["annotation"] = None if annotation is None else codec.encode(annotation)
-        connection.execute(runs.insert(), columns | _NO_LEASE | {"experiment_id": experiment_id})
+        connection.execute(runs.insert(), columns | NO_LEASE | {"experiment_id": experiment_id})
         dialects.insert_rows(connection, run_labels, run_index.label_rows(run))
         run_index.add(connection, run, experiment_id)
-
-    def _save(self, connection: Connection, run: Run, columns: dict[str, Any]) -> None:
-        data = codec.encode(run)
-        values = {f"new_{name}": value for name, value in sql_rows.run_columns(run, data).items()}
-        statement = _SAVE.values(columns) if columns else _SAVE
-        connection.execute(statement, {"run": run.run_id, **values})
-        self._remember(run, data)
 
     # -- imports ------------------------------------------------------------------------------
 
@@ -403,42 +287,6 @@ class SqlWriter(SqlQueue):
                 return there
         raise AlreadyExists(f"another run with the id {run.run_id} already exists")
 
-    # -- files --------------------------------------------------------------------------------
-
-    def put_blob(
-        self, run_id: str, attempt: int, name: str, data: bytes, *, checkpoint: bool = False
-    ) -> Artifact:
-        """See `RunWriter.put_blob`."""
-        invariants.check_blob(name, data)
-        digest = invariants.sha256(data)
-        with self._writing() as connection:
-            invariants.check_attempt(self._load(connection, run_id, lock=True), attempt)
-            connection.execute(
-                sa.delete(blobs).where(blobs.c.run_id == run_id, blobs.c.name == name)
-            )
-            row = {
-                "run_id": run_id,
-                "name": name,
-                "checkpoint": checkpoint,
-                "sha256": digest,
-                "size": len(data),
-                "data": data,
-            }
-            connection.execute(blobs.insert(), row)
-        return Artifact(name, len(data), digest)
-
-    def prune_checkpoints(self, run_id: str, attempt: int, keep: Sequence[str]) -> None:
-        """See `RunWriter.prune_checkpoints`."""
-        with self._writing() as connection:
-            invariants.check_attempt(self._load(connection, run_id, lock=True), attempt)
-            connection.execute(
-                sa.delete(blobs).where(
-                    blobs.c.run_id == run_id,
-                    blobs.c.checkpoint.is_(True),
-                    blobs.c.name.not_in(list(keep)),
-                )
-            )
-
 
 # -- statements, built once ---------------------------------------------------------------------
 
@@ -452,70 +300,8 @@ _BY_REQUEST = (
     )
     .order_by(runs.c.owner.desc())
 )
-_SAVE = (
-    sa.update(runs)
-    .where(runs.c.run_id == _RUN)
-    .values({name: bindparam(f"new_{name}") for name in sql_rows.RUN_COLUMNS})
-)
 _LEASES = sa.select(runs.c.run_id, runs.c.attempt, runs.c.lease_expires_at).where(
     runs.c.state == RunState.RUNNING.value, runs.c.lease_expires_at.is_not(None)
 )
-_DESIRED = sa.select(runs.c.desired_state).where(runs.c.run_id == _RUN)
 _EXPERIMENT_OF = sa.select(runs.c.experiment_id).where(runs.c.run_id == _RUN)
 _LAST_SEQ = sa.select(runs.c.last_seq).where(runs.c.run_id == _RUN)
-
-
-def _span(table: sa.Table, column: str) -> sa.Select[Any]:
-    between = table.c.seq.between(bindparam("first"), bindparam("last"))
-    return (
-        sa.select(table.c.seq, table.c[column])
-        .where(table.c.run_id == _RUN, between)
-        .order_by(table.c.seq)
-    )
-
-
-_SPAN = _span(events, "data")
-_TENSORS = _span(trajectory_segments, "sha256")
-
-_is_segment = events.c.kind == EventKind.SEGMENT.value
-_last_segment = (
-    sa.select(sa.func.max(events.c.seq))
-    .where(
-        events.c.run_id == _RUN,
-        _is_segment,
-        events.c.superseded.is_(False),
-        events.c.seq <= bindparam("checkpoint"),
-    )
-    .scalar_subquery()
-)
-_EARLIER = (
-    sa.select(events.c.data)
-    .where(
-        events.c.run_id == _RUN,
-        events.c.superseded.is_(False),
-        sa.or_(
-            ~_is_segment,
-            events.c.attempt == bindparam("attempt"),
-            events.c.seq == _last_segment,
-        ),
-    )
-    .order_by(events.c.seq)
-)
-
-_VOID = (
-    sa.select(events.c.seq)
-    .where(
-        events.c.run_id == _RUN,
-        events.c.seq > bindparam("checkpoint"),
-        events.c.seq < bindparam("until"),
-        events.c.attempt < bindparam("newer"),
-        events.c.kind.not_in(
-            [EventKind.CREATED.value, EventKind.STATE_CHANGED.value, EventKind.RESUMED.value]
-        ),
-    )
-    .scalar_subquery()
-)
-_SUPERSEDE = [
-    sa.update(table).where(table.c.run_id == _RUN, table.c.seq.in_(_VOID)).values(superseded=True)
-    for table in (trajectory_segments, candidates, events)
-]

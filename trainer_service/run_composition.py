@@ -14,6 +14,7 @@ import torch
 
 from mentorgrad.domain.advice import AdviseOpen, TaskCard
 from mentorgrad.domain.event import Created, EventKind
+from mentorgrad.domain.objective import Function
 from mentorgrad.domain.query import EventQuery
 from mentorgrad.domain.run import Run
 from mentorgrad.domain.spec import Fallback, RunSpec
@@ -80,7 +81,7 @@ def run_parts(
     def fetch(spec: RunSpec) -> None:
         nonlocal task_digest
         if store is not None and fetched is not None and start is not None:
-            task_digest = _task_digest(store, job.run_id)
+            task_digest = _task_digest(store, job.run_id, spec)
             fetched.fetch(spec.task.data)
             start.fetch(spec.objective)
 
@@ -131,8 +132,10 @@ def run_parts(
     )
 
 
-def _task_digest(store: RunStore, run_id: str) -> str:
+def _task_digest(store: RunStore, run_id: str, spec: RunSpec) -> str:
     """Digest of the rows that a run was created with; empty if it has none."""
+    if isinstance(spec.objective, Function):
+        return ""
     query = EventQuery(kinds=(EventKind.CREATED,))
     created = (event.payload for event in store.events(run_id, query))
     return next((item.task_digest for item in created if isinstance(item, Created)), "")

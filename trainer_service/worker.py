@@ -24,6 +24,7 @@ Exit codes:
 
 from __future__ import annotations
 
+import functools
 import gc
 import json
 import os
@@ -131,6 +132,13 @@ def _do(
         tracing.flush()
 
 
+@functools.cache
+def _set_libraries_apart() -> None:
+    """Has the collector leave out, from the first run on, what the imports have made. Once: to ask
+    whether it is so counts all of these objects, which takes longer than a short run."""
+    gc.freeze()
+
+
 def _tidy(imported: bool) -> None:
     """Frees the memory of the ended run, GPU memory included, for other processes; texts' keys and
     values are kept for the next run, within their limit. What a run has imported is not looked at
@@ -204,8 +212,8 @@ def _execute(
     from trainer_service.running.recorder import StoreOutagePolicy
     from trainer_service.running.telemetry import Reporter, Telemetry
 
-    if inbox is not None and not gc.get_freeze_count():
-        gc.freeze()  # the libraries' objects need not be looked at after every run
+    if inbox is not None:
+        _set_libraries_apart()
     telemetry = Telemetry()
     outage_policy = StoreOutagePolicy(job.spool_mib << 20, job.store_patience, stopper.is_leaving)
     watcher = RunMonitor(

@@ -11,6 +11,7 @@ from typing import Any
 import numpy as np
 import pytest
 
+from mentorgrad.domain.annotation import RunUpdate
 from mentorgrad.domain.event import (
     CheckpointSaved,
     Created,
@@ -36,6 +37,8 @@ from mentorgrad.errors import (
     ResourceExhausted,
 )
 from mentorgrad.wire.codec import encode_event
+from run_store.open import open_store
+from run_store.protocols import RunFile
 from tests.support.folding import replay
 
 MINUTE = timedelta(minutes=1)
@@ -314,6 +317,25 @@ def test_what_is_given_may_change_afterwards(opened: Any, event_maker: Any) -> N
     assert kept.min() == 1
 
 
+def test_an_append_keeps_what_others_changed_since_the_last_one(
+    opened: Any, event_maker: Any
+) -> None:
+    """Though a process appends to the run as it has seen it last."""
+    run_id, make = running(opened, event_maker, labels={"a": "b"})
+    first, other = opened.store, open_store(opened.url)
+    first.append(run_id, 1, [make(make.segment(1, 2))])
+    other.update_run(run_id, RunUpdate(note="looks good"))
+    first.append(run_id, 1, [make(make.segment(3, 4))])
+    assert (other.get_run(run_id).note, other.get_run(run_id).step) == ("looks good", 4)
+    other.set_desired(run_id, DesiredState.CANCEL)
+    first.append(run_id, 1, [make(make.segment(5, 6))])
+    assert first.heartbeat(run_id, 1, MINUTE) is DesiredState.CANCEL
+    other.transition(run_id, RunState.INTERRUPTED, attempt=1)
+    assert other.get_run(run_id).state is RunState.CANCELLED
+    refused(Conflict, "STALE_ATTEMPT", first.append, run_id, 1, [make(make.segment(7, 8))])
+    other.close()
+
+
 def test_a_finished_run_takes_nothing_more(opened: Any, event_maker: Any) -> None:
     run_id, make = running(opened, event_maker)
     result = RunResult(restarts_applied=1, usage=Usage(gradient_steps=9))
@@ -527,6 +549,22 @@ def test_blobs_are_replaced_listed_and_pruned(opened: Any, event_maker: Any) -> 
     refused(NotFound, "ARTIFACT_NOT_FOUND", store.read_artifact, run_id, "c2")
     for name in ("", "a\x00", "x" * 201):
         refused(InvalidInput, "INVALID_INPUT", put, run_id, 1, name, b"")
+
+
+def test_files_are_stored_with_events_or_not_at_all(opened: Any, event_maker: Any) -> None:
+    run_id, make = running(opened, event_maker)
+    files = [RunFile("prompt", b"new"), RunFile("c1", b"state", checkpoint=True)]
+    opened.store.put_blob(run_id, 1, "prompt", b"old")
+    refused(Conflict, "STALE_ATTEMPT", opened.store.append, run_id, 2, [], files)
+    bad = [RunFile("a\x00", b"")]
+    event = make(make.segment(1, 2))
+    refused(InvalidInput, "INVALID_INPUT", opened.store.append, run_id, 1, [event], bad)
+    assert opened.reopen().read_artifact(run_id, "prompt") == b"old"
+    for _ in range(2):  # the answer of the first was lost
+        assert opened.store.append(run_id, 1, [event], files) == event.seq
+    store = opened.reopen()
+    assert [store.read_artifact(run_id, file.name) for file in files] == [b"new", b"state"]
+    assert [artifact.name for artifact in store.artifacts(run_id)] == ["prompt"]
 
 
 def test_a_stale_worker_prunes_nothing(opened: Any, event_maker: Any) -> None:

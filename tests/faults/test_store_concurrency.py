@@ -78,7 +78,7 @@ def crash(url, pipe):
     store.append(run.run_id, 1, [make(make.segment(1, 5)), make(make.scored(0, 0.5))])
     pipe.send(run.run_id)
     events = [make(make.segment(6, 60, shape=(64, 64))), make(make.scored(1, 0.25))]
-    store._save = lambda *_: os.kill(os.getpid(), signal.SIGKILL)
+    store._makers.take = lambda *_: os.kill(os.getpid(), signal.SIGKILL)
     store.append(run.run_id, 1, events)
 
 fork = multiprocessing.get_context("fork")

@@ -27,7 +27,7 @@ from mentorgrad.errors import Conflict, MentorgradError, NotFound, PreconditionF
 from run_store.protocols import Lease, RunStore
 from trainer_service.agent.executor import Executor, WorkerHandle
 from trainer_service.agent.suitability import Suitability
-from trainer_service.job import EXIT_STORE
+from trainer_service.job import EXIT_OK, EXIT_STORE
 from trainer_service.running.stop_control import LEASE
 
 log = structlog.get_logger(__name__)
@@ -102,7 +102,9 @@ class Scheduler:
         self._minders: set[asyncio.Task[None]] = set()
         self._wake = asyncio.Event()
         self._closing = self._is_late = False
-        self._spare = self._most_skipped = 0
+        self._spare = self._most_skipped = self._skipped = 0
+        self._seen: tuple[Run, ...] = ()
+        self._seen_until = 0.0
         # Held from a claim to the start of its worker, which the end of the agent waits for.
         self._claiming = asyncio.Lock()
         self._paused_until = 0.0
@@ -138,7 +140,8 @@ class Scheduler:
         self._loop = asyncio.create_task(self._run())
 
     def wake(self) -> None:
-        """Makes the scheduler look at the queue at once: a run was queued or a slot freed."""
+        """Makes the scheduler look at the queue at once: a run was queued."""
+        self._seen = ()
         self._wake.set()
 
     async def close(self, grace: float) -> None:
@@ -193,33 +196,58 @@ class Scheduler:
             return
         passed_over = len(self._workers) + len(self._suitability.refused)
         size = len(free) + passed_over + _SPARE_RUNS
-        left = await self._suitable(size, len(free) + self._spare)
+        is_recent = bool(self._seen) and time.monotonic() < self._seen_until
+        if not is_recent:
+            await self._look(size)
+        left = await self._suitable(len(free) + self._spare)
+        in_vain = await self._claim(left, free)
+        if is_recent and free and self._left != 0:
+            self.wake()  # others may wait by now
+        elif in_vain:
+            self._learn(in_vain=True)
+
+    async def _claim(self, left: list[Run], free: list[str]) -> bool:
+        """Claims runs and starts their workers while there are free slots, which it takes away.
+
+        Returns:
+            Whether other agents have those that fit; more may wait behind.
+        """
         while self._left != 0 and (among := _that_fit(left, free)):
             async with self._claiming:
                 if self._closing:
-                    return
+                    return False
                 lease = await asyncio.to_thread(
                     self._store.claim_next, list(among), self._holder, LEASE, self._owner_limit
                 )
-                self._learn(in_vain=lease is None)
-                if lease is None:  # other agents have them; more may wait behind
-                    return
+                if lease is None:
+                    return True
+                self._learn(in_vain=False)
                 devices = _for_one_run(free)[: among[lease.run_id].spec.devices]
                 await self._start(lease, devices)
             for device in devices:
                 free.remove(device)
             left = [run for run in left if run.run_id != lease.run_id]
+            self._seen = tuple(run for run in self._seen if run.run_id != lease.run_id)
+        return False
 
-    async def _suitable(self, size: int, wanted: int) -> list[Run]:
-        """The next runs that can be executed here, of the first ones, or of some behind these."""
+    async def _look(self, size: int) -> None:
+        """Reads the runs that are next, or some behind these. As long as no other agent is quicker,
+        the runs that were read are taken one by one, for as long as it would wait to look again."""
         while True:
-            skip = random.randint(0, self._most_skipped)
-            found = await asyncio.to_thread(self._store.next_runs, size, self._owner_limit, skip)
-            if found or not skip:
+            self._skipped = random.randint(0, self._most_skipped)
+            self._seen = await asyncio.to_thread(
+                self._store.next_runs, size, self._owner_limit, self._skipped
+            )
+            if self._seen or not self._skipped:
                 break
-            self._most_skipped = skip // 2
-        waiting = [run for run in found if run.run_id not in self._workers]
-        decide = partial(self._suitability.of, are_first=not skip)
+            self._most_skipped = self._skipped // 2
+        is_contended = self._spare or self._most_skipped
+        self._seen_until = 0.0 if is_contended else time.monotonic() + POLL_SECONDS
+
+    async def _suitable(self, wanted: int) -> list[Run]:
+        """Those of the runs read last that can be executed here."""
+        waiting = [run for run in self._seen if run.run_id not in self._workers]
+        decide = partial(self._suitability.of, are_first=not self._skipped)
         return await asyncio.to_thread(decide, waiting, self._store, wanted)
 
     def _learn(self, *, in_vain: bool) -> None:
@@ -297,7 +325,7 @@ class Scheduler:
         finally:
             del self._workers[worker.run_id]
             self._idle_since = time.monotonic()
-            self.wake()
+            self._wake.set()
 
     async def _settled(self, worker: WorkerHandle, code: int) -> bool:
         """Updates the run of an ended worker; returns False if this should be retried."""
@@ -309,6 +337,8 @@ class Scheduler:
         return True
 
     async def _after(self, worker: WorkerHandle, code: int) -> None:
+        if code == EXIT_OK and worker.has_begun:
+            return  # the log says how the run ended; if it did not, its lease would expire
         how = f"{DIED}: {_how(code)}"
         if self._closing:
             how = "the service shut down"

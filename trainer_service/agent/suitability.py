@@ -107,6 +107,8 @@ class Suitability:
     def _other_data(self, run: Run, store: RunStore, digest_of: DigestOf) -> Iterator[str]:
         try:
             digest = digest_of(run.spec)
+            if not digest:  # it has no data
+                return
             query = EventQuery(kinds=(EventKind.CREATED,))
             created = next(event.payload for event in store.events(run.run_id, query))
         except (NotFound, StopIteration):  # deleted meanwhile

@@ -21,9 +21,9 @@ import structlog
 from mentorgrad.domain.event import Payload, RunEvent
 from mentorgrad.errors import InternalError, MentorgradError, Unavailable
 from mentorgrad.wire.reconnect import backoff
-from run_store.protocols import Lease, RunWriter
+from run_store.protocols import Lease, RunFile, RunWriter
 from trainer_service.running.stop_control import Stop, StopKind
-from trainer_service.running.write_buffer import Blob, Prune, WriteBatch, WriteBuffer
+from trainer_service.running.write_buffer import Prune, Records, WriteBatch, WriteBuffer
 
 log = structlog.get_logger(__name__)
 
@@ -31,6 +31,8 @@ T = TypeVar("T")
 
 BATCH = 64
 """Maximum number of events per append."""
+WRITE_SECONDS = 0.2
+"""Time from one append to the next, so that events in quick succession share a transaction."""
 FIRST_PAUSE, LONGEST_PAUSE = 0.05, 2.0
 """Shortest and longest pause between two attempts to write, in seconds."""
 SILENT_SECONDS = 5.0
@@ -80,7 +82,7 @@ class Recorder:
         self._outage_policy = outage_policy or StoreOutagePolicy()
         self._stored = stored
         self._clock = clock
-        self._buffer = WriteBuffer(self._outage_policy.spool_bytes, BATCH)
+        self._buffer = WriteBuffer(self._outage_policy.spool_bytes, BATCH, WRITE_SECONDS)
         self._failure: BaseException | None = None
         self._trouble: MentorgradError | None = None
         self._since: float | None = None
@@ -103,9 +105,10 @@ class Recorder:
         return self.last_seq
 
     def blob(self, name: str, data: bytes, *, checkpoint: bool = False) -> None:
-        """Queues an artifact or checkpoint; it is stored before any event that is put later."""
+        """Queues an artifact or checkpoint; it is stored with, or before, any event that is put
+        later."""
         self._raise()
-        self._buffer.put(Blob(name, data, checkpoint), self._hold_back)
+        self._buffer.put(RunFile(name, data, checkpoint), self._hold_back)
 
     def prune(self, keep: Sequence[str]) -> None:
         """Queues the removal of all checkpoints except `keep`."""
@@ -268,15 +271,16 @@ class Recorder:
 
     def _store_batch(self, batch: WriteBatch) -> None:
         run_id, attempt = self._lease.run_id, self._lease.attempt
-        if isinstance(batch, Blob):
-            self._store.put_blob(
-                run_id, attempt, batch.name, batch.data, checkpoint=batch.checkpoint
-            )
-        elif isinstance(batch, Prune):
+        if isinstance(batch, Prune):
             self._store.prune_checkpoints(run_id, attempt, batch.keep)
-        elif isinstance(batch, tuple):
-            self._store.append(run_id, attempt, batch)
-            self._stored(batch)
+        elif isinstance(batch, Records) and batch.events:
+            self._store.append(run_id, attempt, batch.events, batch.files)
+            self._stored(batch.events)
+        elif isinstance(batch, Records):
+            for file in batch.files:
+                self._store.put_blob(
+                    run_id, attempt, file.name, file.data, checkpoint=file.checkpoint
+                )
 
 
 def _said(trouble: MentorgradError) -> str:

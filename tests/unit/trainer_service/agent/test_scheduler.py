@@ -256,6 +256,43 @@ async def test_a_run_that_another_agent_claims_first_is_left_to_it(
         assert rig.store.get_run(contested).attempt == 1
 
 
+async def test_the_runs_that_one_look_found_are_taken_one_by_one(
+    rig: Rig, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Until it is time to look again, a run was queued here, or none of them waits any more."""
+    looks: list[int] = []
+    next_runs = rig.store.next_runs
+
+    def noted(*arguments: Any) -> Any:
+        looks.append(len(rig.executor.started))
+        return next_runs(*arguments)
+
+    monkeypatch.setattr(module, "POLL_SECONDS", 1e3)
+    monkeypatch.setattr(rig.store, "next_runs", noted)
+    runs = [rig.create() for _ in range(4)]
+
+    async def ended(number: int) -> None:
+        worker = await rig.worker(number)
+        worker.begin()
+        worker.end(EXIT_OK, RunState.SUCCEEDED)
+
+    async with rig.scheduling() as scheduler:
+        await ended(1)
+        await ended(2)
+        await rig.worker(3)
+        assert looks == [0]
+        rig.store.claim(runs[3], "another agent", LEASE)
+        runs[3] = rig.create()
+        await ended(3)
+        await rig.worker(4)
+        assert looks == [0, 3]
+        runs.append(rig.create())
+        scheduler.wake()
+        await ended(4)
+        await rig.worker(5)
+        assert [worker.run_id for worker in rig.executor.started] == runs
+
+
 @pytest.mark.parametrize(("devices", "most"), [(("cuda:0",), 256), (("cuda:0", "cuda:1"), 0)])
 async def test_agents_that_were_too_late_spread_over_more_runs(
     rig: Rig, monkeypatch: pytest.MonkeyPatch, devices: tuple[str, ...], most: int

@@ -129,7 +129,7 @@ def test_the_data_are_compared_before_a_run_is_claimed(
 def test_a_run_that_is_deleted_meanwhile_is_not_executed(store: TemporaryRunStore) -> None:
     gone = created(store)
     store.delete(gone.run_id)
-    assert not Suitability(AGENT, lambda spec: "").of([gone], store, 1)
+    assert not Suitability(AGENT, lambda spec: "rows").of([gone], store, 1)
 
 
 def test_a_decision_counts_for_a_while(

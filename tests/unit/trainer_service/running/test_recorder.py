@@ -13,6 +13,7 @@ from mentorgrad.domain.objective import Function
 from mentorgrad.domain.run import DesiredState, RunState
 from mentorgrad.domain.spec import RunSpec
 from mentorgrad.errors import Conflict, Unavailable
+from run_store.protocols import RunFile
 from run_store.temporary_store import TemporaryRunStore
 from tests.support.trainer_process import eventually
 from trainer_service.running import recorder as recorder_module
@@ -35,13 +36,15 @@ class Flaky(TemporaryRunStore):
         self.gate = threading.Event()
         self.gate.set()
 
-    def append(self, run_id: str, attempt: int, events: Sequence[RunEvent]) -> int:
+    def append(
+        self, run_id: str, attempt: int, events: Sequence[RunEvent], files: Sequence[RunFile] = ()
+    ) -> int:
         self.entered.set()
         self.gate.wait()
         if self.failures:
             raise self.failures.pop(0)
         self.appends.append(len(events))
-        last = super().append(run_id, attempt, events)
+        last = super().append(run_id, attempt, events, files)
         if self.lost_answers:
             self.lost_answers -= 1
             raise Unavailable("connection reset")
