@@ -13,6 +13,7 @@ import { HousePage } from "./pages/house";
 import { LoginPage } from "./pages/login";
 import { RunPage } from "./pages/run";
 import { RunsPage } from "./pages/runs";
+import { NotFound } from "./parts/not_found";
 import { Link, useAddress } from "./parts/router";
 
 const HOUSE_MS = 5_000;
@@ -93,11 +94,7 @@ function Content({ house, mayAct }: { house: House | undefined; mayAct: boolean 
   if (view.page === "compare") return <ComparePage query={query} />;
   if (view.page === "classifier") return <ClassifierPage />;
   if (view.page === "house") return <HousePage house={house} />;
-  return (
-    <p class="problem" role="alert">
-      <b>Not found.</b> There is no such view. <Link to="/">All runs</Link>
-    </p>
-  );
+  return <NotFound reason="There is no such view." />;
 }
 
 interface HeaderProps {

@@ -116,9 +116,10 @@ function Differences({ runs, rows }: { runs: readonly LiveRun[]; rows: readonly 
   if (rows.length === 0) return <Empty>The specs are equal.</Empty>;
   const key = keyOf(runs);
   const columns: ColumnOf<Difference>[] = [
-    { name: "field", cell: (row) => <code>{row.field}</code> },
+    { name: "field", class: "cell-field", cell: (row) => <code>{row.field}</code> },
     ...runs.map(({ log }, at) => ({
       name: key(log).name,
+      class: "cell-text",
       cell: (row: Difference) => <Words text={unquoted(row.values?.[at] ?? "")} />,
     })),
   ];

@@ -11,6 +11,7 @@ import { plannedSteps } from "../data/spec";
 import { subject, title } from "../data/words";
 import { Copy, Empty, Meter, StateBadge, Tile, Words } from "../parts/basics";
 import { Labels } from "../parts/labels";
+import { NotFound } from "../parts/not_found";
 import { Link } from "../parts/router";
 import { RunActions } from "./run_parts/run_actions";
 import { CandidatesTab } from "./run_tabs/candidates";
@@ -47,7 +48,7 @@ export function RunPage({ runId, query, server, mayAct }: RunPageProps) {
     document.title = `${name} · mentorgrad`;
   }, [name]);
   if (live === undefined || log === undefined) return <Empty>Reading…</Empty>;
-  if (live.gone) return <Gone reason={live.gone} />;
+  if (live.gone) return <NotFound reason={`${live.gone}.`} />;
   if (log.lastSeq === 0)
     return <Empty>{live.away ? `Trying again: ${live.away}` : "Reading…"}</Empty>;
   const asked = query.get("tab");
@@ -86,14 +87,6 @@ export function RunPage({ runId, query, server, mayAct }: RunPageProps) {
       {tab === "log" && <LogTab log={log} />}
       {tab === "spec" && <SpecTab log={log} record={record.run} server={server} />}
     </>
-  );
-}
-
-function Gone({ reason }: { reason: string }) {
-  return (
-    <p class="problem" role="alert">
-      <b>Not found.</b> {reason}. <Link to="/">All runs</Link>
-    </p>
   );
 }
 

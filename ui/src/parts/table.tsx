@@ -15,6 +15,9 @@ export interface ColumnOf<Row> {
   head?: ComponentChildren;
 }
 
+/** Classes of columns whose texts need the width of a line. */
+const TEXTS: ReadonlySet<string | undefined> = new Set(["wide", "cell-text", "cell-run"]);
+
 interface TableProps<Row> {
   label: string;
   columns: readonly ColumnOf<Row>[];
@@ -23,10 +26,12 @@ interface TableProps<Row> {
   rowClass?: (row: Row) => string;
 }
 
+/** Where there is no room for its columns, a table with texts has them below each other. */
 export function Table<Row>({ label, columns, rows, id, rowClass }: TableProps<Row>) {
+  const folds = columns.some((column) => TEXTS.has(column.class));
   return (
     <div class="scroll" tabIndex={0} role="group" aria-label={label}>
-      <table>
+      <table class={folds ? "folds" : undefined}>
         <Head columns={columns} />
         <tbody>
           {rows.map((row, index) => (
@@ -71,13 +76,12 @@ export function Cells<Row>({ columns, row, index }: CellsProps<Row>) {
   );
 }
 
-/** Where there is no room for columns, figures carry their column's name, and missing ones are left out. */
+/** Where there is no room for columns, cells carry their column's name, and missing ones are left out. */
 function Cell<Row>({ column, content }: { column: ColumnOf<Row>; content: ComponentChildren }) {
-  const isFigure = column.isNumber || column.class === "time";
   return (
     <td
       class={column.isNumber ? "number" : column.class}
-      data-name={isFigure ? column.name : undefined}
+      data-name={column.isNameUnseen ? undefined : column.name}
       data-missing={content === DASH ? "" : undefined}
     >
       {content}

@@ -1,7 +1,7 @@
 /** The pool: every scored candidate, by stage, and what became of it. */
 
 import { useState } from "preact/hooks";
-import { count, counted, figure, int, percent, real } from "../../data/numbers";
+import { count, counted, DASH, figure, int, percent, real } from "../../data/numbers";
 import type { Outcome } from "../../data/messages";
 import type { RunLog } from "../../data/run_log";
 import type { ScoredCandidate } from "../../data/run_parts";
@@ -149,5 +149,5 @@ function outcomesOf(log: RunLog): Outcomes {
 function outcomeOf(outcomes: Outcomes, id: string) {
   const found = outcomes.get(id);
   if (found === "continued") return "went on from here";
-  return <OutcomeText outcome={found} />;
+  return found === undefined ? DASH : <OutcomeText outcome={found} />;
 }

@@ -25,28 +25,22 @@ export function SpecTab({ log, record, server }: SpecTabProps) {
       <Again spec={log.spec} server={server} />
       <Files log={log} server={server} />
       <div class="columns">
-        <Section title="Spec">
-          <Table
-            label="Spec"
-            rows={specFields(log.spec)}
-            id={(field) => field.path}
-            columns={[
-              { name: "field", class: "cell-field", cell: (field) => <code>{field.path}</code> },
-              {
-                name: "value",
-                class: "wide",
-                cell: (field) => <Words text={shown(field.value)} />,
-              },
-            ]}
-          />
+        <Record log={log} run={record} />
+        <Section title="Versions">
+          <Facts rows={Object.entries(log.versions).sort()} />
         </Section>
-        <div>
-          <Record log={log} run={record} />
-          <Section title="Versions">
-            <Facts rows={Object.entries(log.versions).sort()} />
-          </Section>
-        </div>
       </div>
+      <Section title="Spec">
+        <Table
+          label="Spec"
+          rows={specFields(log.spec)}
+          id={(field) => field.path}
+          columns={[
+            { name: "field", class: "cell-field", cell: (field) => <code>{field.path}</code> },
+            { name: "value", class: "wide", cell: (field) => <Words text={shown(field.value)} /> },
+          ]}
+        />
+      </Section>
     </>
   );
 }
