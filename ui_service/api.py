@@ -79,6 +79,7 @@ class Api:
             *(Route(path, self._answering(answer)) for path, answer in answers.items()),
             Route("/stream", self._stream),
             Route("/predictions", self._predict, methods=["POST"]),
+            Route("/predictions/compared", self._compare, methods=["POST"]),
             Route("/session", self._session),
             Route("/actions", self._act, methods=["POST"]),
             Route("/login", self._login, methods=["POST"]),
@@ -115,6 +116,11 @@ class Api:
         self._check(request, is_counted=True)
         self._check_page(request)
         return json_response(await self._classifier.predict(request))
+
+    async def _compare(self, request: Request) -> Response:
+        self._check(request, is_counted=True)
+        self._check_page(request)
+        return await sized(request, await self._classifier.compare(request))
 
     async def _act(self, request: Request) -> Response:
         self._check(request, is_counted=True)

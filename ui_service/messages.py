@@ -18,6 +18,7 @@ from google.protobuf.message import Message
 from mentorgrad.domain.agent import Agent
 from mentorgrad.domain.event import RunEvent
 from mentorgrad.domain.experiment import Experiment
+from mentorgrad.domain.label_score import LabelScore
 from mentorgrad.domain.prediction import Prediction, PredictorInfo
 from mentorgrad.domain.query import RunPage
 from mentorgrad.domain.run import Artifact, Run, Trajectory
@@ -84,6 +85,11 @@ def of_predictor(info: PredictorInfo) -> dict[str, Any]:
 def of_prediction(found: Prediction) -> dict[str, Any]:
     """A prediction, as the message `Prediction`."""
     return _plain(to_message(found))
+
+
+def of_label_score(score: LabelScore) -> dict[str, Any]:
+    """What is predicted for the rows of a label, as the message `LabelScore`."""
+    return _plain(to_message(score))
 
 
 def of_artifact(artifact: Artifact) -> dict[str, Any]:

@@ -20,6 +20,7 @@ from ui_service.descriptions import (
     or_null,
     reference,
 )
+from ui_service.labelled_rows import MAX_ROWS
 from ui_service.page_token import TOKEN_HEADER
 from ui_service.positions import MAX_RUNS
 
@@ -56,6 +57,9 @@ _POINT = fields(
     gradientNorm=_FIGURE,
     words=TEXT,
     isRestart={"type": "boolean"},
+)
+_PREDICTION_ERROR = fields(
+    row={"type": "integer"}, label=TEXT, predicted=TEXT, probability={"type": "number"}
 )
 _STEP = {"type": "integer", "minimum": 0, "default": 0}
 _HOUR = closed(
@@ -255,6 +259,27 @@ DESCRIBED: dict[tuple[str, str], Described] = dict(
                     "type": "object",
                     "properties": {"text": TEXT, "pair": TEXT},
                     "required": ["text"],
+                },
+            ),
+        ),
+        (
+            ("POST", "/predictions/compared"),
+            Described(
+                "Predictions for rows whose labels are known: the scores of each label, and the "
+                "most confident errors. Nothing of the rows is kept.",
+                fields(
+                    labelScores=list_of(reference("LabelScore")),
+                    rows={"type": "integer"},
+                    wrong={"type": "integer"},
+                    errors=list_of(_PREDICTION_ERROR),
+                ),
+                body={
+                    "type": "object",
+                    "properties": {
+                        name: list_of(TEXT) | {"maxItems": MAX_ROWS}
+                        for name in ("texts", "labels", "pairs")
+                    },
+                    "required": ["texts", "labels"],
                 },
             ),
         ),

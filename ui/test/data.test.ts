@@ -10,6 +10,7 @@ import {
   thinned,
   trainCurve,
   union,
+  withoutOutliers,
 } from "../src/data/curves";
 import {
   bytes,
@@ -136,6 +137,19 @@ describe("curves", () => {
     expect(thinned(3, 5)).toEqual([0, 1, 2]);
     expect(thinned(101, 3)).toEqual([0, 50, 100]);
   });
+});
+
+describe("outliers", () => {
+  const usual = [1, 2, 3, 4, 5, 6, 7, 8];
+
+  test("are left out of the range of a chart", () => {
+    expect(withoutOutliers([...usual, 1e30, Infinity, Number.NaN])).toEqual([1, 8]);
+    expect(withoutOutliers([-1e30, ...usual])).toEqual([1, 8]);
+  });
+
+  test.each([[usual], [[1, 2, 1e30]], [[]]])("are none among %s", (values) =>
+    expect(withoutOutliers(values)).toBeUndefined(),
+  );
 });
 
 describe("looks of runs", () => {

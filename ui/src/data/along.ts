@@ -5,18 +5,27 @@ import type { Spent } from "./run_parts";
 export const AXES = {
   steps: "steps of the trajectory",
   rows: "forward rows",
+  evaluations: "evaluations",
   seconds: "seconds of training",
+  since: "seconds since the start",
 } as const;
 
 export type Axis = keyof typeof AXES;
 
+/** What an axis reads of a record. */
+const READ: { [axis in Axis]: (at: Spent) => number } = {
+  steps: ({ step }) => step,
+  rows: ({ forwardRows }) => forwardRows,
+  evaluations: ({ evaluations }) => evaluations,
+  seconds: ({ seconds }) => seconds,
+  since: ({ since }) => since,
+};
+
 /** The axes of which a run has recorded anything. */
 export function axesOf(spent: readonly Spent[]): Axis[] {
   const last = spent.at(-1);
-  const found: Axis[] = ["steps"];
-  if (last !== undefined && last.forwardRows > 0) found.push("rows");
-  if (last !== undefined && last.seconds > 0) found.push("seconds");
-  return found;
+  const all = Object.keys(AXES) as Axis[];
+  return all.filter((axis) => axis === "steps" || (last !== undefined && READ[axis](last) > 0));
 }
 
 /**
@@ -25,7 +34,7 @@ export function axesOf(spent: readonly Spent[]): Axis[] {
  */
 export function placing(spent: readonly Spent[], axis: Axis): (step: number) => number {
   if (axis === "steps") return (step) => step;
-  const value = (at: Spent) => (axis === "rows" ? at.forwardRows : at.seconds);
+  const value = READ[axis];
   return (step) => {
     const next = firstFrom(spent, step);
     const before = spent[next - 1];

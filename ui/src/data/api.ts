@@ -1,7 +1,7 @@
 /** Reads of the page's service. */
 
 import type { ActionRequest, ActionResult } from "./actions";
-import type { House, HouseWork, Prediction, PredictorInfo } from "./house";
+import type { Compared, House, HouseWork, LabelledRows, Prediction, PredictorInfo } from "./house";
 import type { Artifact, Difference, Failure, Point, Run, RunEvent } from "./messages";
 import type { Experiment, PathView, ReportView } from "./report";
 
@@ -168,6 +168,10 @@ export const predictor = (signal?: AbortSignal) =>
 /** The prediction for a text, and its second text if the classifier is one of pairs. */
 export const predict = (text: string, pair?: string) =>
   done<{ prediction: Prediction }>("/predictions", pair === undefined ? { text } : { text, pair });
+
+/** What is predicted for rows whose labels are known; the page's service keeps nothing of them. */
+export const comparePredictions = (rows: LabelledRows) =>
+  done<Compared>("/predictions/compared", rows);
 
 /** The answer to a request that only the page may make. */
 async function done<T>(path: string, body: object): Promise<T> {

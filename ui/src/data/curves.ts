@@ -108,6 +108,23 @@ export function extremes(values: Column, most: number): number[] {
   return [...kept].sort((a, b) => a - b);
 }
 
+/**
+ * The range that most values of a chart lie in, so that a few far away do not flatten the others.
+ *
+ * @param values In any order; those that are not finite do not count.
+ * @returns The range without outliers: what lies further from the middle half of the values than
+ *   three times its width. Undefined: there are fewer than eight values, or none is that far.
+ */
+export function withoutOutliers(values: readonly number[]): [number, number] | undefined {
+  const sorted = values.filter(Number.isFinite).sort((a, b) => a - b);
+  if (sorted.length < 8) return undefined;
+  const at = (share: number) => sorted[Math.floor(share * (sorted.length - 1))]!;
+  const room = 3 * (at(0.75) - at(0.25));
+  const [low, high] = [at(0.25) - room, at(0.75) + room];
+  const kept = sorted.filter((value) => value >= low && value <= high);
+  return kept.length === sorted.length ? undefined : [kept[0]!, kept.at(-1)!];
+}
+
 /** The indices of at most `most` rows, evenly spaced, with the first and the last. */
 export function thinned(rows: number, most: number): number[] {
   if (rows <= most) return Array.from({ length: rows }, (_, row) => row);

@@ -1,6 +1,6 @@
 /** The house, and what it is busy with: messages of the contract, and of the page’s own API. */
 
-import type { Failure, Int, Real, Run } from "./messages";
+import type { Failure, Int, LabelScore, Real, Run } from "./messages";
 
 /** What a trainer offers. */
 export interface Trainer {
@@ -68,12 +68,29 @@ export interface PredictorInfo {
   model?: string;
   runId?: string;
   version?: string;
+  /** Columns of the run's own files, by their use. */
+  columns?: { [use: string]: string };
 }
 
 export interface Prediction {
   label?: string;
   probabilities?: Real[];
   isCut?: boolean;
+}
+
+/** Texts whose labels are known. */
+export interface LabelledRows {
+  texts: string[];
+  labels: string[];
+  pairs?: string[];
+}
+
+/** Predictions for such texts: the scores of each label, and the most confident errors. */
+export interface Compared {
+  labelScores: LabelScore[];
+  rows: number;
+  wrong: number;
+  errors: { row: number; label: string; predicted: string; probability: number }[];
 }
 
 /** How many runs ended in an hour. */

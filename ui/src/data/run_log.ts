@@ -1,7 +1,7 @@
 /** A run as the page shows it: a fold of its events, like `mentorgrad.domain.fold`. */
 
 import type { Int, LabelScore, Payloads, Point, Result, RunEvent, Spec, Usage } from "./messages";
-import { int, real, seconds } from "./numbers";
+import { int, moment, real, seconds } from "./numbers";
 import type {
   Attempt,
   Decided,
@@ -36,6 +36,13 @@ const HISTORY: ReadonlySet<Kind> = new Set(["created", "stateChanged", "resumed"
 /** The kind of an event; undefined for one that this page does not know. */
 export function kindOf(event: RunEvent): Kind | undefined {
   return KINDS.find((kind) => event[kind] !== undefined);
+}
+
+/** The figures of `Usage` that grow along the trajectory. */
+interface Costs {
+  forwardRows?: Int | undefined;
+  evaluations?: Int | undefined;
+  trainTime?: string | undefined;
 }
 
 /** A run so far. `add` changes it in place. */
@@ -191,7 +198,8 @@ export class RunLog {
     if (stageStarted !== undefined) this.addStage(origin, stageStarted);
     if (segment !== undefined) {
       this.addSegment(segment);
-      this.addSpent(origin, int(segment.stepEnd), segment.forwardRows, segment.trainTime);
+      const { stepEnd, forwardRows, trainTime } = segment;
+      this.addSpent(origin, event.time, int(stepEnd), { forwardRows, trainTime });
     }
     for (const candidate of candidatesScored?.candidates ?? []) {
       this.candidates.push({
@@ -222,14 +230,27 @@ export class RunLog {
       this.usages.push({ ...origin, usage });
       const steps = candidatesScored?.candidates?.map((candidate) => int(candidate.step)) ?? [];
       const step = Math.max(this.spent.at(-1)?.step ?? 0, ...steps);
-      this.addSpent(origin, step, usage.forwardRows, usage.trainTime);
+      this.addSpent(origin, event.time, step, { evaluations: 0, ...usage });
     }
   }
 
-  private addSpent(origin: Origin, step: number, rows: Int | undefined, time?: string): void {
+  /** Adds what was spent up to a step; without evaluations, there were none since the last record. */
+  private addSpent(origin: Origin, time: string | undefined, step: number, usage: Costs): void {
     const before = this.spent.at(-1);
-    if (time === undefined || step < (before?.step ?? 0)) return; // of an earlier version
-    this.spent.push({ ...origin, step, forwardRows: int(rows), seconds: seconds(time) });
+    // Without a time it is of an earlier version.
+    if (usage.trainTime === undefined || step < (before?.step ?? 0)) return;
+    const evaluations =
+      usage.evaluations === undefined ? (before?.evaluations ?? 0) : int(usage.evaluations);
+    const started = moment(this.startedAt);
+    const since = started === undefined ? 0 : ((moment(time) ?? started) - started) / 1000;
+    this.spent.push({
+      ...origin,
+      step,
+      forwardRows: int(usage.forwardRows),
+      evaluations,
+      seconds: seconds(usage.trainTime),
+      since: Math.max(since, before?.since ?? 0), // clocks of two machines may differ
+    });
   }
 
   private addStage(origin: Origin, started: Payloads["stageStarted"]): void {

@@ -65,7 +65,11 @@ export interface Entry extends Origin {
 export interface Spent extends Origin {
   step: number;
   forwardRows: number;
+  evaluations: number;
+  /** Of training. */
   seconds: number;
+  /** Seconds by the clock since the run was started, with its pauses. */
+  since: number;
 }
 
 /** The effective points of the trajectory, as columns. */

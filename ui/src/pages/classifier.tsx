@@ -10,6 +10,7 @@ import { percent, real } from "../data/numbers";
 import { Empty, Facts, Problem, Section, Words } from "../parts/basics";
 import { Link } from "../parts/router";
 import { Table } from "../parts/table";
+import { LabelledTable } from "./labelled_table";
 
 export function ClassifierPage() {
   const found = useRead("predictor", api.predictor);
@@ -28,10 +29,13 @@ export function ClassifierPage() {
         <Empty>There is none. Start the page with `--predictor HOST:PORT`.</Empty>
       )}
       {predictor && (
-        <div class="columns">
-          <Box predictor={predictor} />
-          <About predictor={predictor} />
-        </div>
+        <>
+          <div class="columns">
+            <Box predictor={predictor} />
+            <About predictor={predictor} />
+          </div>
+          <LabelledTable predictor={predictor} />
+        </>
       )}
     </>
   );

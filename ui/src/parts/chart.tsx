@@ -6,7 +6,7 @@ import uPlot from "uplot";
 import { AXES } from "../data/along";
 import { thinned, type Column } from "../data/curves";
 import { count, DASH, figure } from "../data/numbers";
-import { type ChartData, type Line, options, placeOf } from "./chart_options";
+import { type ChartData, isLone, type Line, options, placeOf } from "./chart_options";
 import { Frame, type Key } from "./frame";
 import { useScheme } from "./scheme";
 import { Table } from "./table";
@@ -74,6 +74,7 @@ function Canvas({ label, data, height, onCursor }: CanvasProps) {
     scheme,
     data.isLog,
     data.lines.map((line) => [line.name, line.colour, line.width, line.dash, line.isStepped]),
+    data.lines.map((line) => isLone(line.values)),
   ]);
   useEffect(() => {
     const host = place.current!;

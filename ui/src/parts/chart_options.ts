@@ -2,7 +2,7 @@
 
 import uPlot from "uplot";
 import { count, tick } from "../data/numbers";
-import type { Column } from "../data/curves";
+import { type Column, withoutOutliers } from "../data/curves";
 import { colour } from "./scheme";
 
 export interface Line {
@@ -41,6 +41,8 @@ export interface ChartData {
   /** What the vertical axis says. */
   title: string;
   isLog: boolean;
+  /** Whether the vertical axis leaves out values that are far from all others. */
+  isClipped?: boolean;
 }
 
 /** The place of a step on the horizontal axis. */
@@ -54,17 +56,23 @@ export function placeOf(data: ChartData, step: number): number {
  * @returns Lowest and highest value, with a margin; 0 to 1 if there is none.
  */
 export function range(data: ChartData, from: number, to: number): [number, number] {
-  let low = Infinity;
-  let high = -Infinity;
-  const see = (step: number, value: number | null) => {
+  let [low, high] = [Infinity, -Infinity];
+  const isSeen = (step: number, value: number | null): value is number => {
     const place = placeOf(data, step);
-    if (value === null || !Number.isFinite(value) || place < from || place > to) return;
-    if (data.isLog && value <= 0) return;
-    low = Math.min(low, value);
-    high = Math.max(high, value);
+    if (value === null || !Number.isFinite(value) || place < from || place > to) return false;
+    return !data.isLog || value > 0;
   };
-  for (const { values } of data.lines) values.forEach((value, at) => see(data.steps[at]!, value));
-  for (const { points } of data.dots ?? []) points.forEach(({ step, value }) => see(step, value));
+  const see = (values: number[]) => {
+    // Each line by itself: the losses of two splits may be far from each other.
+    for (const value of (data.isClipped && withoutOutliers(values)) || values) {
+      low = Math.min(low, value);
+      high = Math.max(high, value);
+    }
+  };
+  for (const { values } of data.lines)
+    see(values.filter((value, at): value is number => isSeen(data.steps[at]!, value)));
+  for (const { points } of data.dots ?? [])
+    see(points.filter(({ step, value }) => isSeen(step, value)).map(({ value }) => value));
   if (low > high) return data.isLog ? [0.1, 1] : [0, 1];
   if (data.isLog) return low === high ? [low / 2, high * 2] : [low / 1.08, high * 1.08];
   const margin = 0.06 * (high - low) || 0.05 * Math.abs(high) || 0.5;
@@ -117,7 +125,7 @@ export function options(
         stroke: line.colour,
         width: line.width ?? 1.5,
         spanGaps: true,
-        points: { show: false },
+        points: { show: isLone(line.values), size: 5, fill: line.colour },
         ...(line.dash ? { dash: line.dash } : {}),
         ...(line.isStepped ? { paths: uPlot.paths.stepped!({ align: 1 }) } : {}),
       })),
@@ -128,6 +136,12 @@ export function options(
       setCursor: [(chart) => onCursor(chart.cursor.idx ?? undefined)],
     },
   };
+}
+
+/** Whether a line has a single value, which is no line. */
+export function isLone(values: Column): boolean {
+  let found = 0;
+  return values.every((value) => value === null || ++found < 2) && found === 1;
 }
 
 function drawRules(chart: uPlot, data: ChartData, ratio: number): void {

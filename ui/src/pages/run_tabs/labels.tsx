@@ -1,4 +1,4 @@
-/** What the run's classifier predicts for the test rows of each label. */
+/** What a classifier predicts for the rows of each label. */
 
 import type { LabelScore } from "../../data/messages";
 import { count, figure, int, percent, real } from "../../data/numbers";
@@ -7,34 +7,40 @@ import { type ColumnOf, Table } from "../../parts/table";
 
 const FIGURES: readonly ColumnOf<LabelScore>[] = [
   { name: "label", class: "cell-name", cell: ({ label }) => <Words text={label} /> },
-  { name: "test rows", isNumber: true, cell: ({ rows }) => count(int(rows)) },
+  { name: "rows", isNumber: true, cell: ({ rows }) => count(int(rows)) },
   { name: "predicted", isNumber: true, cell: ({ predicted }) => count(int(predicted)) },
   { name: "precision", isNumber: true, cell: ({ precision }) => percent(real(precision)) },
   { name: "recall", isNumber: true, cell: ({ recall }) => percent(real(recall)) },
   { name: "F1", isNumber: true, cell: ({ f1 }) => figure(real(f1), 3) },
 ];
 
-export function LabelsSection({ scores }: { scores: readonly LabelScore[] }) {
+interface LabelsProps {
+  scores: readonly LabelScore[];
+  /** Of which rows. */
+  title?: string;
+}
+
+export function LabelsSection({ scores, title = "Labels on test" }: LabelsProps) {
   const hasMatrix = scores.every(({ guesses }) => guesses?.length === scores.length);
   return (
     <>
-      <Section title="Labels on test">
-        <Table label="Labels on test" rows={scores} id={(_, at) => at} columns={FIGURES} />
+      <Section title={title}>
+        <Table label={title} rows={scores} id={(_, at) => at} columns={FIGURES} />
       </Section>
       {hasMatrix && (
-        <Section title="Labels on test, by prediction">
-          <Matrix scores={scores} />
+        <Section title={`${title}, by prediction`}>
+          <Matrix scores={scores} label={`${title}, by prediction`} />
         </Section>
       )}
     </>
   );
 }
 
-/** Each row has the test rows of a label: how many, and which share of them. */
-function Matrix({ scores }: { scores: readonly LabelScore[] }) {
+/** Each row has the rows of a label: how many, and which share of them. */
+function Matrix({ scores, label }: { scores: readonly LabelScore[]; label: string }) {
   return (
     <>
-      <div class="scroll" tabIndex={0} role="group" aria-label="Labels on test, by prediction">
+      <div class="scroll" tabIndex={0} role="group" aria-label={label}>
         <table class="matrix">
           <thead>
             <tr>
@@ -62,7 +68,7 @@ function Matrix({ scores }: { scores: readonly LabelScore[] }) {
         </table>
       </div>
       <p class="note">
-        A row has the test rows of one label, a column those for which a label is predicted. Shares are
+        A row has the rows of one label, a column those for which a label is predicted. Shares are
         those of a row; what is predicted rightly is framed.
       </p>
     </>

@@ -84,6 +84,7 @@ function ruleKeys(log: RunLog): Key[] {
 export function LossChart({ log }: { log: RunLog }) {
   const [smoothing, setSmoothing] = useState(0.8);
   const [isLog, setLog] = useState(false);
+  const [isClipped, setClipped] = useState(false);
   const [wanted, setAxis] = useState<Axis>("steps");
   const axes = axesOf(log.spent);
   const axis = axes.includes(wanted) ? wanted : "steps";
@@ -102,6 +103,7 @@ export function LossChart({ log }: { log: RunLog }) {
         : { along: { name: AXES[axis], place: placing(log.spent, axis) } }),
       title: isLog ? "loss, log scale" : "loss",
       isLog,
+      isClipped,
       rules: rules(log),
       dots: dots(log, (item) => item.loss),
       lines: [
@@ -125,7 +127,7 @@ export function LossChart({ log }: { log: RunLog }) {
         },
       ],
     };
-  }, [log.lastSeq, smoothing, isLog, axis, scheme]);
+  }, [log.lastSeq, smoothing, isLog, isClipped, axis, scheme]);
   const keys: Key[] = [
     { name: "train", sort: "faint", colour: colour("--train") },
     { name: "train, smoothed", sort: "line", colour: colour("--train") },
@@ -168,6 +170,14 @@ export function LossChart({ log }: { log: RunLog }) {
         onClick={() => setLog(!isLog)}
       >
         Log axis
+      </button>
+      <button
+        type="button"
+        class="button small"
+        aria-pressed={isClipped}
+        onClick={() => setClipped(!isClipped)}
+      >
+        Without outliers
       </button>
     </>
   );
