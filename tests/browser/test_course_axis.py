@@ -29,6 +29,11 @@ async def test_the_loss_is_drawn_over_forward_rows_or_seconds(
         for name, last in (("forward rows", "96"), ("seconds of training", "6")):
             await tab.page.get_by_role("combobox").select_option(name)
             await tab.sees(".chart-axis.below", name)
+            async with tab.page.expect_download() as saved:
+                await tab.page.get_by_role("button", name="CSV").click()
+            lines = (await (await saved.value).path()).read_text("utf-8").splitlines()
+            assert lines[0] == f"step,{name},train,smoothed,best selection"
+            assert lines[-1].startswith(f"3,{last},{1 / 3},")
             await tab.page.get_by_role("button", name="Table").click()
             await tab.sees("figure th", name)
             row = tab.page.locator("figure tbody tr").last

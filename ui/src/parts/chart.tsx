@@ -7,7 +7,7 @@ import { AXES } from "../data/along";
 import { thinned, type Column } from "../data/curves";
 import { count, DASH, figure } from "../data/numbers";
 import { type ChartData, isLone, type Line, options, placeOf } from "./chart_options";
-import { Frame, type Key } from "./frame";
+import { type Cells, Frame, type Key } from "./frame";
 import { useScheme } from "./scheme";
 import { Table } from "./table";
 
@@ -31,6 +31,7 @@ export function Chart({ label, data, keys, controls, note, height = 280 }: Chart
       keys={keys}
       controls={controls}
       table={() => <FiguresTable label={label} data={data} />}
+      csv={{ name: data.title, rows: () => figures(data) }}
     >
       <div class="chart-axis">
         <span>{data.title}</span>
@@ -43,6 +44,19 @@ export function Chart({ label, data, keys, controls, note, height = 280 }: Chart
       </div>
     </Frame>
   );
+}
+
+/** Every point that is drawn of the lines, as rows with their step. */
+function figures({ steps, along, lines }: ChartData): Cells[] {
+  const place = along === undefined ? [] : [along];
+  return [
+    ["step", ...place.map(({ name }) => name), ...lines.map(({ name }) => name)],
+    ...steps.map((step, at) => [
+      step,
+      ...place.map((axis) => axis.place(step)),
+      ...lines.map(({ values }) => values[at]),
+    ]),
+  ];
 }
 
 /** What stands at the cursor; the last step without one. */

@@ -2,6 +2,7 @@
 
 import type { ComponentChildren } from "preact";
 import { useEffect, useRef, useState } from "preact/hooks";
+import { toCsv } from "../data/csv";
 import type { Shape } from "./chart_options";
 
 export interface Key {
@@ -12,15 +13,20 @@ export interface Key {
   dash?: number[];
 }
 
+/** A row of a file. */
+export type Cells = (string | number | null | undefined)[];
+
 interface FrameProps {
   keys: readonly Key[];
   controls?: ComponentChildren;
   /** The same figures, for those who cannot or would not look at the chart. */
   table: () => ComponentChildren;
+  /** All figures, with a row of names, and what their file is called. */
+  csv?: { name: string; rows: () => Cells[] };
   children: ComponentChildren;
 }
 
-export function Frame({ keys, controls, table, children }: FrameProps) {
+export function Frame({ keys, controls, table, csv, children }: FrameProps) {
   const [isTable, setTable] = useState(false);
   return (
     <figure class="chart">
@@ -36,11 +42,30 @@ export function Frame({ keys, controls, table, children }: FrameProps) {
           >
             Table
           </button>
+          {csv && (
+            <button
+              type="button"
+              class="button small"
+              onClick={() => save(`${csv.name}.csv`, toCsv(csv.rows()))}
+            >
+              CSV
+            </button>
+          )}
         </div>
       </div>
       {isTable ? table() : children}
     </figure>
   );
+}
+
+/** Has the browser save a text as a file. */
+function save(name: string, text: string): void {
+  const address = URL.createObjectURL(new Blob([text], { type: "text/csv" }));
+  const link = document.createElement("a");
+  link.href = address;
+  link.download = name;
+  link.click();
+  setTimeout(() => URL.revokeObjectURL(address), 60_000);
 }
 
 /** An element, and its width in pixels; 0 before it is measured. */
