@@ -14,7 +14,6 @@ import torch
 
 from mentorgrad.domain.advice import AdviseOpen, TaskCard
 from mentorgrad.domain.event import Created, EventKind
-from mentorgrad.domain.objective import Function
 from mentorgrad.domain.query import EventQuery
 from mentorgrad.domain.run import Run
 from mentorgrad.domain.spec import Fallback, RunSpec
@@ -29,6 +28,7 @@ from trainer_service.mentors.shuffled import ShuffledMentor
 from trainer_service.objectives.build import build_objective
 from trainer_service.objectives.kept_results import KeptResults
 from trainer_service.objectives.start_files import CopiedRun, no_runs
+from trainer_service.objectives.table import kind_of
 from trainer_service.optimizers.table import build_optimizer
 from trainer_service.protocols import Mentor, Objective
 from trainer_service.running.execution import Parts
@@ -134,7 +134,7 @@ def run_parts(
 
 def _task_digest(store: RunStore, run_id: str, spec: RunSpec) -> str:
     """Digest of the rows that a run was created with; empty if it has none."""
-    if isinstance(spec.objective, Function):
+    if not kind_of(spec.objective).uses_task:
         return ""
     query = EventQuery(kinds=(EventKind.CREATED,))
     created = (event.payload for event in store.events(run_id, query))

@@ -16,10 +16,8 @@ from mentorgrad.domain.spec import (
 )
 from mentorgrad.errors import Violation
 from mentorgrad.installed import installed_versions
-from mentorgrad.schema import snake_case
 from service_common.option_schema import option_violations
-from trainer_service.objectives.kinds import ObjectiveKind
-from trainer_service.objectives.table import OBJECTIVES
+from trainer_service.objectives.table import find_kind
 from trainer_service.running.budget import budget_violations, takes_no_steps
 from trainer_service.training_settings import proposes_settings
 
@@ -52,7 +50,7 @@ def spec_violations(spec: RunSpec) -> Iterator[Violation]:
             "a run without gradient steps needs a mentor and at least 2 stages: the mentor is "
             "asked between stages",
         )
-    kind = _kind(spec)
+    kind = find_kind(spec.objective)
     if kind is None:  # the trainer does not execute it, which the check of the objective reports
         return
     if spec.mentor.name == "hint_tokens" and not (kind.has_words and kind.has_gradients):
@@ -107,12 +105,8 @@ def _without_effect(spec: RunSpec) -> Iterator[Violation]:
 
 def proposed_to(spec: RunSpec) -> Sequence[ProposalKind]:
     """What a mentor proposes to the spec's objective; empty: the trainer does not execute it."""
-    kind = _kind(spec)
+    kind = find_kind(spec.objective)
     return () if kind is None else (kind.proposed,)
-
-
-def _kind(spec: RunSpec) -> ObjectiveKind | None:
-    return OBJECTIVES.get(snake_case(type(spec.objective).__name__))
 
 
 def choice_violations(choice: MentorChoice, info: MentorInfo, path: str) -> Iterator[Violation]:

@@ -20,7 +20,6 @@ from mentorgrad.domain.experiment import (
     Report,
 )
 from mentorgrad.domain.run import Run, RunResult, Score
-from mentorgrad.schema import snake_case
 from trainer_service.experiments.statistics import (
     Figures,
     Stratum,
@@ -30,7 +29,7 @@ from trainer_service.experiments.statistics import (
     win_rate,
 )
 from trainer_service.experiments.verdict import Facts, verdict
-from trainer_service.objectives.table import OBJECTIVES
+from trainer_service.objectives.table import find_kind
 
 PLAIN = "none"
 """Mentor name of the plain-training arm."""
@@ -133,7 +132,7 @@ def build_report(
 def _primary(spec: ExperimentSpec) -> Figure:
     """The test loss, because selection loss rewards overfitting the selection split. An objective
     without a task, such as a test function, has no rows to overfit and no test split."""
-    kind = OBJECTIVES.get(snake_case(type(spec.base.objective).__name__))
+    kind = find_kind(spec.base.objective)
     has_rows = kind is None or kind.uses_task
     return Figure.TEST_LOSS if has_rows else Figure.SELECTION_LOSS
 

@@ -35,18 +35,24 @@ OBJECTIVES: Registry[ObjectiveKind] = Registry(
 """By name."""
 
 
+def find_kind(objective: Any) -> ObjectiveKind | None:
+    """The entry of a spec's objective; None: the trainer does not execute it."""
+    return OBJECTIVES.get(snake_case(type(objective).__name__))
+
+
 def kind_of(objective: Any) -> ObjectiveKind:
     """The entry of a spec's objective.
 
     Raises:
         InvalidInput: The trainer does not execute this objective, such as ``external``.
     """
-    name = snake_case(type(objective).__name__)
-    if name not in OBJECTIVES:
+    kind = find_kind(objective)
+    if kind is None:
+        name = snake_case(type(objective).__name__)
         raise InvalidInput.field(
             f"spec.objective.{name}",
             f"the trainer does not execute {name} runs; import the log that your program recorded, "
             "or choose another objective",
             reason="EXECUTED_ELSEWHERE",
         )
-    return OBJECTIVES[name]
+    return kind

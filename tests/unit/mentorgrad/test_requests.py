@@ -19,7 +19,7 @@ def test_a_request_has_its_fields() -> None:
     assert (request.run_id, request.page_size) == ("a", 3)
 
 
-@pytest.mark.parametrize("value", ["\ud800", 3, b"\xff", object()], ids=repr)
+@pytest.mark.parametrize("value", ["\ud800", 3, b"\xff", {}], ids=repr)
 def test_an_argument_that_is_no_text_is_named(value: Any) -> None:
     with pytest.raises(InvalidInput) as caught:
         request_of(history.ListCandidatesRequest, page_size=3, run_id=value)
