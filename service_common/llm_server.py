@@ -74,7 +74,8 @@ class LLMServer:
     """An OpenAI-compatible server. One instance serves one event loop.
 
     Args:
-        base_url: URL including the version, for example ``http://127.0.0.1:8080/v1``.
+        base_url: URL including the version, for example ``http://127.0.0.1:8080/v1``. Its query, such
+            as ``?api-version=1``, is sent with each request.
         api_key: Bearer token; empty: none is sent.
         key_variable: Environment variable that sets the key, for error messages.
         busy_reason: Error reason if the server is busy.
@@ -100,7 +101,8 @@ class LLMServer:
         # Each request has its own deadline; this only bounds a connection attempt.
         limit = httpx.Timeout(None, connect=10.0)
         self._http = httpx.AsyncClient(
-            base_url=url,
+            base_url=url.copy_with(query=None),
+            params=url.params,
             headers=headers,
             timeout=limit,
             proxy=proxy_for(url),
@@ -266,13 +268,16 @@ class LLMServer:
 
 
 def parse_url(base_url: str) -> httpx.URL | None:
-    """An http(s) URL that ends with a slash; None if it is no such URL."""
+    """An http(s) URL whose path ends with a slash; None if it is no such URL."""
     try:
-        url = httpx.URL(base_url.rstrip("/") + "/")
+        url = httpx.URL(base_url)
     except httpx.InvalidURL:
         return None
     is_one = url.scheme in ("http", "https") and url.host and (url.port or 0) <= _HIGHEST_PORT
-    return url if is_one and " " not in base_url else None
+    if not is_one or " " in base_url:
+        return None
+    path, mark, query = url.raw_path.partition(b"?")
+    return url.copy_with(raw_path=path.rstrip(b"/") + b"/" + mark + query)
 
 
 async def _limited_body(response: httpx.Response) -> bytes:

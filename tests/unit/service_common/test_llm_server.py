@@ -360,3 +360,19 @@ async def test_a_redirection_is_named_and_not_followed() -> None:
     made._http._transport = httpx.MockTransport(redirect)
     with pytest.raises(Unavailable, match=r"redirects to https://u:\*\*\*@other.example/v1"):
         await made.post("chat", REQUEST, time.monotonic() + 5, 1)
+
+
+@pytest.mark.parametrize("end", ["", "/"])
+async def test_the_query_of_a_base_url_is_sent_with_each_request(end: str) -> None:
+    asked = []
+
+    def answer(request: httpx.Request) -> httpx.Response:
+        asked.append(str(request.url))
+        return httpx.Response(200, stream=httpx.ByteStream(b"{}"))
+
+    made = client_of(Scripted(), url=f"http://127.0.0.1:1/a%2Fb{end}?api-version=1")
+    made._http._transport = httpx.MockTransport(answer)
+    await made.post("chat", REQUEST, time.monotonic() + 5, 1)
+    await made.get("models")
+    base = "http://127.0.0.1:1/a%2Fb"
+    assert asked == [f"{base}/chat?api-version=1", f"{base}/models?api-version=1"]
