@@ -115,6 +115,15 @@ def test_headings_on_a_terminal_are_texts_without_markup(monkeypatch: pytest.Mon
     assert "[link=http://x]" in said
 
 
+def test_a_terminal_without_a_width_shows_what_is_printed(
+    monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    monkeypatch.setenv("COLUMNS", "0")
+    monkeypatch.setenv("FORCE_COLOR", "1")
+    Output().table(["name"], [["a thing"]])
+    assert "a thing" in capsys.readouterr().out
+
+
 def test_rows_on_a_terminal_keep_their_lines_and_are_bytes_elsewhere(
     monkeypatch: pytest.MonkeyPatch,
 ) -> None:

@@ -17,6 +17,8 @@ from mentorgrad.errors import InvalidInput
 from mentorgrad.outside_text import one_line, shown
 from mentorgrad.standard_streams import json_text
 
+_USUAL_WIDTH = 80
+"""Columns of a terminal that says it has none, as some do that are not drawn yet."""
 _WIDEST = 24
 """Characters of a cell on a terminal, if the columns are not named."""
 
@@ -31,6 +33,8 @@ class Output:
     def __init__(self, as_json: bool = False) -> None:
         self.as_json = as_json
         self.console = Console(file=sys.stderr if as_json else sys.stdout, highlight=False)
+        if not self.console.width:
+            self.console.width = _USUAL_WIDTH
 
     @property
     def is_terminal(self) -> bool:
