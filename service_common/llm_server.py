@@ -74,8 +74,8 @@ class LLMServer:
     """An OpenAI-compatible server. One instance serves one event loop.
 
     Args:
-        base_url: URL including the version, for example ``http://127.0.0.1:8080/v1``. Its query, such
-            as ``?api-version=1``, is sent with each request.
+        base_url: URL including the version, for example ``http://127.0.0.1:8080/v1``. Its query,
+            such as ``?api-version=1``, is sent with each request.
         api_key: Bearer token; empty: none is sent.
         key_variable: Environment variable that sets the key, for error messages.
         busy_reason: Error reason if the server is busy.

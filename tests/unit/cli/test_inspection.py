@@ -27,6 +27,13 @@ def test_list_reads_a_store_after_the_services_are_gone(invoke: Invoke, store_ur
     assert cells["test loss"] == "0.4200"
 
 
+def test_an_empty_store_is_not_taken_for_none(invoke: Invoke) -> None:
+    """A variable of the shell that is not set: the runs would be those of another place."""
+    result = invoke("runs", "list", "--store", "")
+    assert result.exit_code == 2
+    assert "--store" in result.stderr
+
+
 def test_list_as_json_gives_whole_runs(invoke: Invoke, store_url: str) -> None:
     result = invoke("runs", "list", "--store", store_url, "--json")
     page = json.loads(result.stdout)

@@ -40,11 +40,21 @@ OptionalServerOption = Annotated[
     ),
 ]
 
+
+def _not_empty(context: typer.Context, option: typer.CallbackParam, value: str) -> str:
+    """Refuses an empty value that was given, as by a variable of the shell that is not set."""
+    source = context.get_parameter_source(option.name or "")
+    if not value and source is not None and source.name == "COMMANDLINE":
+        raise typer.BadParameter("must not be empty", context, option)
+    return value
+
+
 StoreOption = Annotated[
     str,
     typer.Option(
         "--store",
         metavar="URL",
+        callback=_not_empty,
         help="Read from this store instead of a service: sqlite:///FILE or postgresql://...",
     ),
 ]
