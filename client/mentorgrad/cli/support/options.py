@@ -45,7 +45,7 @@ def _not_empty(context: typer.Context, option: typer.CallbackParam, value: str) 
     """Refuses an empty value that was given, as by a variable of the shell that is not set."""
     source = context.get_parameter_source(option.name or "")
     if not value and source is not None and source.name == "COMMANDLINE":
-        raise typer.BadParameter("must not be empty", context, option)
+        raise typer.BadParameter("must not be empty", param_hint=" ".join(option.opts))
     return value
 
 
