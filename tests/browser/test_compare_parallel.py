@@ -1,4 +1,4 @@
-"""Runs across parallel axes: what they were given, and what they reached."""
+"""Several runs: across parallel axes, and which of their curves are drawn."""
 
 from __future__ import annotations
 
@@ -35,3 +35,12 @@ async def test_runs_are_read_axis_by_axis(tab: Tab, store: TemporaryRunStore) ->
         await frame.get_by_role("button", name="Table").click()
         row = tab.page.locator("[aria-label='Fields and results'] tbody tr").last
         assert await row.locator("td").all_inner_texts() == ["other", "0.1", "0.2500"]
+
+        await tab.page.get_by_role("button", name="pin one").click()
+        await tab.page.get_by_role("button", name="hide other").click()
+        await tab.sees(".chart-axis.below", "1 run hidden")
+        curves = tab.page.locator("figure").first
+        assert await curves.locator(".keys li").all_inner_texts() == ["one"]
+        assert tab.page.url.endswith("&".join([*made, f"pin={made[0][4:]}&hide={made[1][4:]}"]))
+        await tab.page.reload()
+        await tab.sees(".chart-axis.below", "1 run hidden")

@@ -1,9 +1,19 @@
 import { describe, expect, test } from "vitest";
-import { changed, compareAddress, runAddress, runsQuery, viewOf } from "../src/data/address";
+import {
+  changed,
+  compareAddress,
+  idsIn,
+  runAddress,
+  runsQuery,
+  toggled,
+  viewOf,
+  withoutId,
+} from "../src/data/address";
 import { looks } from "../src/data/colours";
 import {
   aligned,
   bestSoFar,
+  drawn,
   higher,
   lower,
   smoothed,
@@ -192,6 +202,15 @@ describe("the address", () => {
     expect(viewOf("/nowhere")).toEqual({ page: "none" });
     expect(runAddress("a/b", "log")).toBe("/runs/a%2Fb?tab=log");
     expect(compareAddress(["a", "b"])).toBe("/compare?run=a&run=b");
+    const query = new URLSearchParams("run=a&run=b&hide=b");
+    expect(idsIn(query, "hide")).toEqual(["b"]);
+    expect(idsIn(query, "pin")).toEqual([]);
+    const more = new URLSearchParams(toggled(query, "hide", "a"));
+    expect(idsIn(more, "hide")).toEqual(["b", "a"]);
+    expect(more.getAll("run")).toEqual(["a", "b"]);
+    expect(toggled(query, "hide", "b")).toBe("?run=a&run=b");
+    expect(withoutId(more, "b")).toBe("?run=a&hide=a");
+    expect(withoutId(new URLSearchParams("run=a"), "a")).toBe("");
   });
 
   test("is the query for a page of runs", () => {
@@ -205,4 +224,10 @@ describe("the address", () => {
     expect(changed(view, { page: "", state: "", label: "", other: "" })).toBe("");
     expect(changed(new URLSearchParams("a=1"), { b: "2" })).toBe("?a=1&b=2");
   });
+});
+
+test("pinned curves are drawn over the others, and hidden ones not", () => {
+  const self = (name: string) => name;
+  expect(drawn(["a", "b", "c", "d"], self, ["b"], ["a", "b"])).toEqual(["c", "d", "a"]);
+  expect(drawn(["a"], self, [], [])).toEqual(["a"]);
 });

@@ -53,6 +53,28 @@ export function compareAddress(runIds: readonly string[]): string {
   return runIds.length > 0 ? `/compare?${query}` : "/compare";
 }
 
+/** Ids that a parameter of a query has. */
+export function idsIn(query: URLSearchParams, name: string): readonly string[] {
+  return (query.get(name) ?? "").split(",").filter((id) => id !== "");
+}
+
+/** A query in which a parameter has an id that it had not, or the other way round. */
+export function toggled(query: URLSearchParams, name: string, id: string): string {
+  const ids = idsIn(query, name);
+  const others = ids.filter((other) => other !== id);
+  return changed(query, { [name]: (others.length < ids.length ? others : [...ids, id]).join() });
+}
+
+/** A query in which no parameter has an id. */
+export function withoutId(query: URLSearchParams, id: string): string {
+  const found = new URLSearchParams();
+  for (const [name, value] of query) {
+    const left = value.split(",").filter((other) => other !== id);
+    if (left.length > 0) found.append(name, left.join());
+  }
+  return changed(found, {});
+}
+
 /** A query with some parameters changed; an empty value removes one. */
 export function changed(query: URLSearchParams, values: { [name: string]: string }): string {
   const found = new URLSearchParams(query);

@@ -130,3 +130,22 @@ export function thinned(rows: number, most: number): number[] {
   if (rows <= most) return Array.from({ length: rows }, (_, row) => row);
   return Array.from({ length: most }, (_, at) => Math.round((at * (rows - 1)) / (most - 1)));
 }
+
+/**
+ * What is drawn of several things, in order: a later one lies over those before.
+ *
+ * @param things All of them.
+ * @param id The id of one.
+ * @param hidden Ids of those that are not drawn.
+ * @param pinned Ids of those that lie on top.
+ */
+export function drawn<T>(
+  things: readonly T[],
+  id: (thing: T) => string,
+  hidden: readonly string[],
+  pinned: readonly string[],
+): T[] {
+  const seen = things.filter((thing) => !hidden.includes(id(thing)));
+  const isPinned = (thing: T) => pinned.includes(id(thing));
+  return [...seen.filter((thing) => !isPinned(thing)), ...seen.filter(isPinned)];
+}

@@ -2,15 +2,16 @@
 
 import { useEffect } from "preact/hooks";
 import * as api from "../data/api";
-import { compareAddress, runAddress } from "../data/address";
+import { idsIn, runAddress, toggled, withoutId } from "../data/address";
 import { useLiveRuns, useRead } from "../data/hooks";
 import type { LiveRun } from "../data/live_runs";
 import type { Difference } from "../data/messages";
+import type { RunLog } from "../data/run_log";
 import { count, figure, int, percent, real, seconds, span } from "../data/numbers";
 import { shortId, title } from "../data/words";
 import { Empty, Problem, Section, StateBadge, Words } from "../parts/basics";
 import { KeyMark } from "../parts/frame";
-import { Link } from "../parts/router";
+import { go, Link } from "../parts/router";
 import { type ColumnOf, Table } from "../parts/table";
 import { Curves, keyOf } from "./compare_curves";
 import { Parallel } from "./compare_parallel";
@@ -32,23 +33,28 @@ export function ComparePage({ query }: { query: URLSearchParams }) {
           Choose runs in the <Link to="/">list</Link>, then “Compare”.
         </Empty>
       ) : (
-        <Comparison key={runIds.join()} runIds={runIds} />
+        <Comparison key={runIds.join()} runIds={runIds} query={query} />
       )}
     </>
   );
 }
 
-function Comparison({ runIds }: { runIds: readonly string[] }) {
+interface ComparisonProps {
+  runIds: readonly string[];
+  query: URLSearchParams;
+}
+
+function Comparison({ runIds, query }: ComparisonProps) {
   const runs = useLiveRuns(runIds);
   const found = useRead(runIds.join(), (signal) => api.compare(runIds, signal));
   return (
     <>
       {found.error && <Problem error={found.error} />}
       <Section title="Curves">
-        <Curves runs={runs} />
+        <Curves runs={runs} hidden={idsIn(query, "hide")} pinned={idsIn(query, "pin")} />
       </Section>
       <Section title="Figures">
-        <Figures runs={runs} runIds={runIds} />
+        <Figures runs={runs} query={query} />
       </Section>
       {found.value && runIds.length > 1 && (
         <Parallel runs={runs} differences={found.value.differences} />
@@ -62,9 +68,8 @@ function Comparison({ runIds }: { runIds: readonly string[] }) {
   );
 }
 
-function Figures({ runs, runIds }: { runs: readonly LiveRun[]; runIds: readonly string[] }) {
+function Figures({ runs, query }: { runs: readonly LiveRun[]; query: URLSearchParams }) {
   const key = keyOf(runs);
-  const without = (runId: string) => compareAddress(runIds.filter((other) => other !== runId));
   const columns: ColumnOf<LiveRun>[] = [
     {
       name: "run",
@@ -100,16 +105,34 @@ function Figures({ runs, runIds }: { runs: readonly LiveRun[]; runIds: readonly 
     { name: "restarts", isNumber: true, cell: ({ log }) => count(log.restarts) },
     { name: "training", class: "time", cell: ({ log }) => span(seconds(log.usage.trainTime)) },
     {
-      name: "change",
-      isNameUnseen: true,
+      name: "curve",
       cell: ({ log }) => (
-        <Link to={without(log.runId)} label={`Leave out ${title(log)}`}>
-          leave out
-        </Link>
+        <div class="row-actions">
+          <Toggle query={query} name="hide" log={log} />
+          <Toggle query={query} name="pin" log={log} />
+          <Link to={`/compare${withoutId(query, log.runId)}`} label={`Leave out ${title(log)}`}>
+            leave out
+          </Link>
+        </div>
       ),
     },
   ];
   return <Table label="Figures" columns={columns} rows={runs} id={({ log }) => log.runId} />;
+}
+
+/** What an address says of a run's curve: that it is hidden, or pinned. */
+function Toggle({ query, name, log }: { query: URLSearchParams; name: string; log: RunLog }) {
+  return (
+    <button
+      type="button"
+      class="button small"
+      aria-label={`${name} ${title(log)}`}
+      aria-pressed={idsIn(query, name).includes(log.runId)}
+      onClick={() => go(`/compare${toggled(query, name, log.runId)}`, true)}
+    >
+      {name}
+    </button>
+  );
 }
 
 function Differences({ runs, rows }: { runs: readonly LiveRun[]; rows: readonly Difference[] }) {

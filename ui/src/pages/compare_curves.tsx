@@ -6,12 +6,14 @@ import {
   aligned,
   bestSoFar,
   type Column,
+  drawn,
   lower,
   MOST_POINTS,
   trainCurve,
   union,
 } from "../data/curves";
 import type { LiveRun } from "../data/live_runs";
+import { counted } from "../data/numbers";
 import type { RunLog } from "../data/run_log";
 import { shortId, title } from "../data/words";
 import { Chart } from "../parts/chart";
@@ -67,13 +69,22 @@ function bests(log: RunLog): OwnCurve {
   return { steps, on };
 }
 
-export function Curves({ runs }: { runs: readonly LiveRun[] }) {
+interface CurvesProps {
+  runs: readonly LiveRun[];
+  /** Ids of runs that are not drawn. */
+  hidden: readonly string[];
+  /** Ids of runs that are drawn over the others, with thicker lines. */
+  pinned: readonly string[];
+}
+
+export function Curves({ runs, hidden, pinned }: CurvesProps) {
   const [which, setWhich] = useState<keyof typeof CURVES>("best");
   const [smoothing, setSmoothing] = useState(0.8);
   const [isLog, setLog] = useState(false);
-  const shown = runs.filter(({ log }) => log.lastSeq > 0);
+  const read = runs.filter(({ log }) => log.lastSeq > 0);
+  const shown = drawn(read, ({ log }) => log.runId, hidden, pinned);
   const key = keyOf(runs);
-  const state = shown.map(({ log }) => log.lastSeq).join();
+  const state = shown.map(({ log }) => `${log.runId} ${log.lastSeq}`).join();
   const data = useMemo((): ChartData => {
     const curves = shown.map(({ log }) =>
       which === "train" ? trained(log, smoothing, shown.length) : bests(log),
@@ -89,19 +100,22 @@ export function Curves({ runs }: { runs: readonly LiveRun[] }) {
           name,
           colour,
           values: curves[at]!.on(steps),
-          width: 2,
+          width: pinned.includes(log.runId) ? 4 : 2,
           isStepped: which === "best",
           ...(dash ? { dash } : {}),
         };
       }),
     };
-  }, [state, which, smoothing, isLog]);
+  }, [state, pinned.join(), which, smoothing, isLog]);
   return (
     <Chart
-      label={`Curves of ${runs.length} runs: ${CURVES[which]}`}
+      label={`Curves of ${counted(shown.length, "run")}: ${CURVES[which]}`}
       data={data}
       keys={shown.map(({ log }) => key(log))}
       height={340}
+      {...(shown.length < read.length && {
+        note: `${counted(read.length - shown.length, "run")} hidden; drag to zoom in`,
+      })}
       controls={
         <>
           <label class="slider">
