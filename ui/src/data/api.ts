@@ -4,6 +4,7 @@ import type { ActionRequest, ActionResult } from "./actions";
 import type { Compared, House, HouseWork, LabelledRows, Prediction, PredictorInfo } from "./house";
 import type { Artifact, Difference, Failure, Point, Run, RunEvent } from "./messages";
 import type { Experiment, PathView, ReportView } from "./report";
+import type { StepRange } from "./zoom";
 
 /** A request that the service refused, or that did not reach it. */
 export class ApiError extends Error {
@@ -99,9 +100,19 @@ export const eventsBesideSteps = (runId: string, after: number, signal?: AbortSi
     signal,
   );
 
-/** Points of a run's loss curve, without what a resume superseded. */
-export const trajectory = (runId: string, points: number, signal?: AbortSignal) =>
-  read<{ points: Point[] }>(`${at(runId)}/trajectory?points=${points}`, signal);
+/** Points of a run's loss curve, of all steps or a range, without what a resume superseded. */
+export const trajectory = (
+  runId: string,
+  points: number,
+  signal?: AbortSignal,
+  range?: StepRange,
+) =>
+  read<{ points: Point[] }>(
+    `${at(runId)}/trajectory?points=${points}${
+      range ? `&first_step=${range.first}&last_step=${range.last}` : ""
+    }`,
+    signal,
+  );
 
 export const artifacts = (runId: string, signal?: AbortSignal) =>
   read<{ artifacts: Artifact[] }>(`${at(runId)}/artifacts`, signal);

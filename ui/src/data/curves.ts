@@ -1,5 +1,7 @@
 /** The only figures that the page computes: smoothed curves, and the best so far. */
 
+import { countBelow, type Curve, type StepRange } from "./zoom";
+
 export type Column = (number | null)[];
 
 /**
@@ -73,20 +75,31 @@ export const MOST_POINTS = 20_000;
  * of many equal parts, so that no peak is lost.
  *
  * @param share Smoothing, see `smoothed`; it takes all points into account.
+ * @param range Steps that are looked at closely: as many points as of all others.
  */
 export function trainCurve(
-  points: { step: readonly number[]; loss: readonly number[] },
+  points: Curve,
   share: number,
   most = MOST_POINTS,
+  range?: StepRange,
 ): { steps: number[]; raw: Column; smooth: Column } {
   const raw = smoothed(points.loss, 0);
   const smooth = smoothed(points.loss, share);
-  const kept = extremes(raw, most);
+  const kept = range ? closely(points, raw, most, range) : extremes(raw, most);
   return {
     steps: kept.map((at) => points.step[at]!),
     raw: kept.map((at) => raw[at]!),
     smooth: kept.map((at) => smooth[at]!),
   };
+}
+
+/** The indices of a curve's extremes, those within a range of steps by themselves. */
+function closely({ step }: Curve, values: Column, most: number, range: StepRange): number[] {
+  const from = countBelow(step, range.first);
+  const until = countBelow(step, range.last + 1);
+  const inside = extremes(values.slice(from, until), most).map((at) => at + from);
+  const others = extremes(values, most).filter((at) => at < from || at >= until);
+  return [...inside, ...others].sort((a, b) => a - b);
 }
 
 /** The indices of the lowest and highest value of each part, ascending, with both ends. */

@@ -1,10 +1,12 @@
 /** Data for components. */
 
-import { useEffect, useRef, useState } from "preact/hooks";
+import { useEffect, useMemo, useRef, useState } from "preact/hooks";
 import * as api from "./api";
 import { ApiError } from "./api";
-import { LiveRuns, type LiveRun } from "./live_runs";
+import { LiveRuns, LONG_POINTS, type LiveRun } from "./live_runs";
 import type { Run } from "./messages";
+import type { RunLog } from "./run_log";
+import { isThinnedIn, NOT_ZOOMED, RangeReader, refined, type StepRange } from "./zoom";
 
 /** What a read has brought so far. */
 export interface Loaded<T> {
@@ -82,6 +84,33 @@ export function useLiveRuns(runIds: readonly string[]): LiveRun[] {
   }, [key]);
   const runs = live.current?.runs;
   return runIds.flatMap((runId) => runs?.get(runId) ?? []);
+}
+
+/**
+ * The steps of a run's curve that are zoomed into. Where the curve was read thinned, their points
+ * are read.
+ */
+export function useZoom(log: RunLog) {
+  const [range, set] = useState<StepRange | undefined>(undefined);
+  const [found, setFound] = useState(NOT_ZOOMED);
+  const attempts = log.attempts.length;
+  // What a resume supersedes is not kept: each attempt is read anew.
+  const reader = useMemo(() => {
+    const read = async (wanted: StepRange, signal: AbortSignal) =>
+      (await api.trajectory(log.runId, LONG_POINTS, signal, wanted)).points;
+    return new RangeReader(read, setFound);
+  }, [log.runId, attempts]);
+  useEffect(() => {
+    setFound(reader.found);
+    return () => reader.stop();
+  }, [reader]);
+  useEffect(() => {
+    if (range === undefined) reader.reset();
+    else if (log.isThinned && isThinnedIn(refined(log.points, reader.found), range))
+      void reader.want(range);
+    else reader.keep();
+  }, [reader, range?.first, range?.last]);
+  return { range, set, found };
 }
 
 const RECORD_MS = 5_000;

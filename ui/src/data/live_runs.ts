@@ -18,7 +18,7 @@ const WITHOUT_STREAM_MS = 3_000;
 /** Steps, or events, from which on a run's curve is read thinned, and points of it. */
 const LONG_STEPS = 50_000;
 const LONG_EVENTS = 10_000;
-const LONG_POINTS = 5_000;
+export const LONG_POINTS = 5_000;
 
 /** What the page knows of a run. */
 export interface LiveRun {

@@ -6,6 +6,7 @@ import uPlot from "uplot";
 import { AXES } from "../data/along";
 import { thinned, type Column } from "../data/curves";
 import { count, DASH, figure } from "../data/numbers";
+import { type StepRange, stepsWithin } from "../data/zoom";
 import { type ChartData, isLone, type Line, options, placeOf } from "./chart_options";
 import { type Cells, Frame, type Key } from "./frame";
 import { useScheme } from "./scheme";
@@ -22,9 +23,11 @@ interface ChartProps {
   /** Said below, for example what is not drawn. */
   note?: string;
   height?: number;
+  /** Called with the steps that are zoomed into; undefined: all are shown again. */
+  onZoom?: (range: StepRange | undefined) => void;
 }
 
-export function Chart({ label, data, keys, controls, note, height = 280 }: ChartProps) {
+export function Chart({ label, data, keys, controls, note, height = 280, onZoom }: ChartProps) {
   const [index, setIndex] = useState<number | undefined>(undefined);
   return (
     <Frame
@@ -37,7 +40,7 @@ export function Chart({ label, data, keys, controls, note, height = 280 }: Chart
         <span>{data.title}</span>
         <span>{readout(data, index)}</span>
       </div>
-      <Canvas label={label} data={data} height={height} onCursor={setIndex} />
+      <Canvas label={label} data={data} height={height} onCursor={setIndex} onZoom={onZoom} />
       <div class="chart-axis below">
         <span>{note || "drag to zoom in; a double click, or Escape, shows all"}</span>
         <span>{data.along?.name ?? AXES.steps}</span>
@@ -76,13 +79,16 @@ interface CanvasProps {
   data: ChartData;
   height: number;
   onCursor: (index: number | undefined) => void;
+  onZoom: ((range: StepRange | undefined) => void) | undefined;
 }
 
-function Canvas({ label, data, height, onCursor }: CanvasProps) {
+function Canvas({ label, data, height, onCursor, onZoom }: CanvasProps) {
   const place = useRef<HTMLDivElement>(null);
   const chart = useRef<uPlot | undefined>(undefined);
   const current = useRef(data);
   current.current = data;
+  const zooming = useRef(onZoom);
+  zooming.current = onZoom;
   const scheme = useScheme();
   const form = JSON.stringify([
     scheme,
@@ -94,7 +100,7 @@ function Canvas({ label, data, height, onCursor }: CanvasProps) {
     const host = place.current!;
     const size = () => ({ width: Math.max(200, host.clientWidth), height });
     const made = new uPlot(
-      options(size(), () => current.current, onCursor),
+      options(size(), () => current.current, onCursor, zoomed(current, zooming)),
       columns(data),
       host,
     );
@@ -112,12 +118,9 @@ function Canvas({ label, data, height, onCursor }: CanvasProps) {
   useEffect(() => {
     const made = chart.current;
     if (made === undefined) return;
-    const steps = made.data[0];
-    const { min, max } = made.scales.x!;
-    // Before the chart is drawn for the first time, both are null.
-    const isZoomed = min != null && max != null && (min > steps[0]! || max < steps.at(-1)!);
-    made.setData(columns(data), !isZoomed);
-    if (isZoomed) made.setScale("x", { min, max });
+    const zoom = zoomOf(made);
+    made.setData(columns(data), zoom === undefined);
+    if (zoom !== undefined) made.setScale("x", zoom);
   }, [data]);
   const move = (event: KeyboardEvent) => moved(chart.current, event, onCursor);
   return (
@@ -130,6 +133,32 @@ function Canvas({ label, data, height, onCursor }: CanvasProps) {
       onKeyDown={move}
     />
   );
+}
+
+/** The part of the horizontal axis that is shown; undefined: all. */
+function zoomOf({ data, scales }: uPlot): { min: number; max: number } | undefined {
+  const places = data[0];
+  const { min, max } = scales.x!;
+  // Before the chart is drawn for the first time, both are null.
+  if (min == null || max == null) return undefined;
+  return min > places[0]! || max < places.at(-1)! ? { min, max } : undefined;
+}
+
+/** Tells of a zoom, once: where it stays, further points do not change it. */
+function zoomed(
+  data: { readonly current: ChartData },
+  onZoom: { readonly current: CanvasProps["onZoom"] },
+): (chart: uPlot) => void {
+  let told: string | undefined; // a new chart shows all
+  return (chart) => {
+    const zoom = zoomOf(chart);
+    const now = zoom === undefined ? "" : `${zoom.min} ${zoom.max}`;
+    if (now === told) return;
+    told = now;
+    const { steps } = data.current;
+    const places = steps.map((step) => placeOf(data.current, step));
+    onZoom.current?.(zoom && stepsWithin(steps, places, zoom.min, zoom.max));
+  };
 }
 
 function columns(data: ChartData): uPlot.AlignedData {

@@ -89,6 +89,7 @@ export function options(
   size: { width: number; height: number },
   data: () => ChartData,
   onCursor: (index: number | undefined) => void,
+  onScale: (chart: uPlot) => void,
 ): uPlot.Options {
   const { isLog, lines } = data();
   const axis = {
@@ -133,6 +134,7 @@ export function options(
     hooks: {
       drawAxes: [(chart) => drawRules(chart, data(), ratio)],
       draw: [(chart) => drawDots(chart, data(), ratio)],
+      setScale: [(chart, key) => key === "x" && onScale(chart)],
       setCursor: [(chart) => onCursor(chart.cursor.idx ?? undefined)],
     },
   };

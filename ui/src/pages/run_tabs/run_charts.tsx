@@ -11,10 +11,12 @@ import {
   trainCurve,
   union,
 } from "../../data/curves";
+import { useZoom } from "../../data/hooks";
 import { counted, int } from "../../data/numbers";
 import type { RunLog } from "../../data/run_log";
 import type { ScoredCandidate } from "../../data/run_parts";
 import { source } from "../../data/words";
+import { countBelow, type Curve, refined, type StepRange, type Zoomed } from "../../data/zoom";
 import { Chart } from "../../parts/chart";
 import type { ChartData, Dots, Rule, Shape } from "../../parts/chart_options";
 import type { Key } from "../../parts/frame";
@@ -89,8 +91,13 @@ export function LossChart({ log }: { log: RunLog }) {
   const axes = axesOf(log.spent);
   const axis = axes.includes(wanted) ? wanted : "steps";
   const scheme = useScheme();
+  const zoom = useZoom(log);
+  const { range, found } = zoom;
+  const isLong = log.isThinned || log.points.step.length > MOST_POINTS;
+  const { length } = log.points.step;
+  const points = useMemo(() => refined(log.points, found), [log.lastSeq, length, found]);
   const data = useMemo((): ChartData => {
-    const train = trainCurve(log.points, smoothing);
+    const train = trainCurve(points, smoothing, MOST_POINTS, range);
     const marks = log.candidates.map((item) => ({ step: item.step, value: item.loss }));
     const steps = union(
       train.steps,
@@ -127,7 +134,7 @@ export function LossChart({ log }: { log: RunLog }) {
         },
       ],
     };
-  }, [log.lastSeq, smoothing, isLog, isClipped, axis, scheme]);
+  }, [points, log.lastSeq, length, range, smoothing, isLog, isClipped, axis, scheme]);
   const keys: Key[] = [
     { name: "train", sort: "faint", colour: colour("--train") },
     { name: "train, smoothed", sort: "line", colour: colour("--train") },
@@ -187,7 +194,8 @@ export function LossChart({ log }: { log: RunLog }) {
       data={data}
       keys={keys}
       controls={controls}
-      note={notDrawn(log)}
+      note={range && isLong ? inView(points, range, found) : notDrawn(log)}
+      onZoom={zoom.set}
     />
   );
 }
@@ -201,6 +209,19 @@ function notDrawn({ points: { loss: losses }, isThinned, step }: RunLog): string
   else if (losses.length > MOST_POINTS)
     notes.push(`the peaks of ${counted(losses.length, "step")}, not every step`);
   return notes.join("; ");
+}
+
+/** What is drawn of a range of steps. */
+function inView({ step }: Curve, range: StepRange, { isReading, problem }: Zoomed): string {
+  if (isReading) return "reading the steps in view…";
+  if (problem) return `the steps in view could not be read: ${problem}`;
+  const last = Math.min(range.last, step.at(-1) ?? 0);
+  const inside = countBelow(step, last + 1) - countBelow(step, range.first);
+  const drawn = Math.min(inside, MOST_POINTS);
+  const steps = last - Math.max(range.first, 1) + 1;
+  return drawn < steps
+    ? `${counted(drawn, "point")} of ${counted(steps, "step")} in view`
+    : "every step in view; a double click, or Escape, shows all";
 }
 
 export function AccuracyChart({ log }: { log: RunLog }) {
