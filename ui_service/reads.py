@@ -14,11 +14,18 @@ from mentorgrad.errors import InvalidInput, MentorgradError
 from mentorgrad.installed import OURS, installed_version
 from ui_service import messages
 from ui_service.experiment_reports import ExperimentReports
+from ui_service.grouped_curves import GroupedCurves
 from ui_service.house_work import HouseWork
 from ui_service.parameter_paths import ParameterPaths
 from ui_service.positions import MAX_RUNS
 from ui_service.recorded_events import RecordedEvents
-from ui_service.requests import EventsRequest, ExperimentsRequest, PointsRequest, RunsRequest
+from ui_service.requests import (
+    EventsRequest,
+    ExperimentsRequest,
+    GroupsRequest,
+    PointsRequest,
+    RunsRequest,
+)
 from ui_service.shared_reads import SharedReads
 from ui_service.trainer import Trainer
 
@@ -38,6 +45,7 @@ class Reads:
         self._reports = ExperimentReports(trainer)
         self._work = HouseWork(trainer)
         self._paths = ParameterPaths(trainer)
+        self._grouped = GroupedCurves(trainer)
 
     async def house(self, login: bool) -> bytes:
         """The trainer: its address, whether it answers (with the reason, if not), what it offers.
@@ -103,6 +111,14 @@ class Reads:
             return await _written(lambda: messages.of_comparison(found))
 
         return await self._shared.get(("compared", *run_ids), read)
+
+    async def grouped(self, request: GroupsRequest) -> bytes:
+        """The curves of runs, averaged by a label."""
+
+        async def read() -> bytes:
+            return await self._grouped.read(request.run_ids, request.label, request.curve)
+
+        return await self._shared.get(request, read)
 
     async def events(self, run_id: str, request: EventsRequest) -> bytes:
         """Events of a run, in SUMMARY view, and the `after` of the next portion.

@@ -15,6 +15,7 @@ from mentorgrad.domain.run import RunState
 from mentorgrad.errors import InvalidInput
 from mentorgrad.field_limits import check
 from mentorgrad.schema import snake_case
+from ui_service.positions import MAX_RUNS
 
 E = TypeVar("E", bound=StrEnum)
 
@@ -148,6 +149,41 @@ class PointsRequest:
     """Lowest step; 0: no limit."""
     last_step: int
     """Highest step, inclusive; 0: no limit."""
+
+
+class CurveKind(StrEnum):
+    """A curve of a run's losses."""
+
+    BEST = "best"
+    TRAIN = "train"
+
+
+@dataclass(frozen=True)
+class GroupsRequest:
+    """Which runs are grouped, and by what."""
+
+    run_ids: tuple[str, ...]
+    """The runs."""
+    label: str
+    """Name of the label."""
+    curve: CurveKind
+    """Which curve of them."""
+
+
+def of_groups(given: QueryParams) -> GroupsRequest:
+    """The request for curves by groups.
+
+    Raises:
+        InvalidInput: A parameter is unknown or invalid.
+    """
+    _only(given, ("run", "label", "curve"))
+    run_ids = tuple(dict.fromkeys(given.getlist("run")))
+    if not 1 <= len(run_ids) <= MAX_RUNS:
+        raise InvalidInput.field("run", f"must name 1 to {MAX_RUNS} runs")
+    if not given.get("label"):
+        raise InvalidInput.field("label", "must name a label")
+    curve = member("curve", CurveKind, given.get("curve") or CurveKind.BEST)
+    return GroupsRequest(run_ids, given["label"], curve)
 
 
 def of_points(given: QueryParams) -> PointsRequest:

@@ -61,6 +61,16 @@ _POINT = fields(
 _PREDICTION_ERROR = fields(
     row={"type": "integer"}, label=TEXT, predicted=TEXT, probability={"type": "number"}
 )
+_MEANS: Schema = {"type": "array", "items": {"type": ["number", "null"]}}
+_GROUP = closed(
+    name=TEXT,
+    runs=list_of(TEXT),
+    missing={"type": "integer"},
+    steps=list_of({"type": "integer"}),
+    means=_MEANS,
+    lows=_MEANS,
+    highs=_MEANS,
+)
 _STEP = {"type": "integer", "minimum": 0, "default": 0}
 _HOUR = closed(
     **{"from": {"type": "string", "format": "date-time"}},
@@ -204,6 +214,23 @@ DESCRIBED: dict[tuple[str, str], Described] = dict(
                 "Runs, and the fields in which their specs differ.",
                 reference("CompareRunsResponse"),
                 (_runs("The runs.", TEXT),),
+            ),
+        ),
+        _get(
+            "/compare/groups",
+            Described(
+                "The curves of runs by groups: of each group the means over its runs at common "
+                "steps, with their 95% intervals (null: of one run there is none).",
+                closed(label=TEXT, groups=list_of(_GROUP)),
+                (
+                    _runs("The runs.", TEXT),
+                    Parameter("label", "Name of the label that groups them.", TEXT, required=True),
+                    Parameter(
+                        "curve",
+                        "The best selection loss so far, or the train loss.",
+                        one_of(requests.CurveKind) | {"default": "best"},
+                    ),
+                ),
             ),
         ),
         _get(

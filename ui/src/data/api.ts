@@ -1,9 +1,10 @@
 /** Reads of the page's service. */
 
 import type { ActionRequest, ActionResult } from "./actions";
+import type { CurveName } from "./compare_view";
 import type { Compared, House, HouseWork, LabelledRows, Prediction, PredictorInfo } from "./house";
 import type { Artifact, Difference, Failure, Point, Run, RunEvent } from "./messages";
-import type { Experiment, PathView, ReportView } from "./report";
+import type { Experiment, GroupsView, PathView, ReportView } from "./report";
 import type { StepRange } from "./zoom";
 
 /** A request that the service refused, or that did not reach it. */
@@ -120,6 +121,22 @@ export const artifacts = (runId: string, signal?: AbortSignal) =>
 export const compare = (runIds: readonly string[], signal?: AbortSignal) =>
   read<{ runs: Run[]; differences: Difference[] }>(
     `/compare?${new URLSearchParams(runIds.map((runId) => ["run", runId]))}`,
+    signal,
+  );
+
+/** The means of runs' curves, grouped by a label. */
+export const grouped = (
+  runIds: readonly string[],
+  label: string,
+  curve: CurveName,
+  signal?: AbortSignal,
+) =>
+  read<GroupsView>(
+    `/compare/groups?${new URLSearchParams([
+      ...runIds.map((runId) => ["run", runId]),
+      ["label", label],
+      ["curve", curve],
+    ])}`,
     signal,
   );
 

@@ -167,6 +167,25 @@ export interface PathView {
   note: string;
 }
 
+/** The mean curve of a group of runs; its columns have one entry per step. */
+export interface GroupCurve {
+  /** Value of the label; empty: the runs without it. */
+  name: string;
+  runs: string[];
+  /** Runs without any loss. */
+  missing: number;
+  steps: number[];
+  means: (number | null)[];
+  /** Ends of the 95 % interval; null: of one run there is none. */
+  lows: (number | null)[];
+  highs: (number | null)[];
+}
+
+export interface GroupsView {
+  label: string;
+  groups: GroupCurve[];
+}
+
 interface Named {
   name?: string;
 }

@@ -51,7 +51,7 @@ function Comparison({ runIds, query }: ComparisonProps) {
     <>
       {found.error && <Problem error={found.error} />}
       <Section title="Curves">
-        <Curves runs={runs} hidden={idsIn(query, "hide")} pinned={idsIn(query, "pin")} />
+        <Curves runs={runs} records={found.value?.runs ?? []} query={query} />
       </Section>
       <Section title="Figures">
         <Figures runs={runs} query={query} />

@@ -1,30 +1,24 @@
-/** The curves of several runs. */
+/** The curves of several runs, or the means of groups of them. */
 
 import { useMemo, useState } from "preact/hooks";
+import * as api from "../data/api";
 import { looks } from "../data/colours";
-import {
-  aligned,
-  bestSoFar,
-  type Column,
-  drawn,
-  lower,
-  MOST_POINTS,
-  trainCurve,
-  union,
-} from "../data/curves";
+import { toggled } from "../data/address";
+import { compareView, CURVES, labelNames, withView } from "../data/compare_view";
+import { useRead } from "../data/hooks";
 import type { LiveRun } from "../data/live_runs";
 import { counted } from "../data/numbers";
+import type { Run } from "../data/messages";
 import type { RunLog } from "../data/run_log";
+import { chartOf, ofGroups, ofRun, type Series } from "../data/series";
 import { shortId, title } from "../data/words";
+import { Empty, Problem, Words } from "../parts/basics";
 import { Chart } from "../parts/chart";
-import type { ChartData } from "../parts/chart_options";
 import type { Key } from "../parts/frame";
+import { go } from "../parts/router";
 
-/** Name → what is drawn. */
-const CURVES = {
-  best: "best selection loss so far",
-  train: "train loss, smoothed",
-} as const;
+/** Pause between reads of the means while any run goes on. */
+const GROUPS_MS = 10_000;
 
 /** Names that tell the runs apart. */
 function names(runs: readonly LiveRun[]): Map<string, string> {
@@ -47,113 +41,181 @@ export function keyOf(runs: readonly LiveRun[]): (log: RunLog) => Key {
   };
 }
 
-/** A curve on its own steps, and on those of all curves. */
-interface OwnCurve {
-  steps: number[];
-  on: (steps: readonly number[]) => Column;
-}
-
-function trained(log: RunLog, smoothing: number, runs: number): OwnCurve {
-  const { steps, smooth } = trainCurve(log.points, smoothing, Math.ceil(MOST_POINTS / runs));
-  return { steps, on: (all) => aligned(all, steps, smooth) };
-}
-
-function bests(log: RunLog): OwnCurve {
-  const marks = log.candidates.map((item) => ({ step: item.step, value: item.loss }));
-  const steps = union(
-    marks.map((mark) => mark.step),
-    [log.step],
-  );
-  const on = (all: readonly number[]) =>
-    bestSoFar(all, marks, lower).map((best, at) => (all[at]! > log.step ? null : best));
-  return { steps, on };
-}
-
 interface CurvesProps {
   runs: readonly LiveRun[];
-  /** Ids of runs that are not drawn. */
-  hidden: readonly string[];
-  /** Ids of runs that are drawn over the others, with thicker lines. */
-  pinned: readonly string[];
+  /** The same runs with their labels; empty: they are not read yet. */
+  records: readonly Run[];
+  /** Of the address, which says what is drawn. */
+  query: URLSearchParams;
 }
 
-export function Curves({ runs, hidden, pinned }: CurvesProps) {
-  const [which, setWhich] = useState<keyof typeof CURVES>("best");
-  const [smoothing, setSmoothing] = useState(0.8);
-  const [isLog, setLog] = useState(false);
-  const read = runs.filter(({ log }) => log.lastSeq > 0);
-  const shown = drawn(read, ({ log }) => log.runId, hidden, pinned);
+export function Curves({ runs, records, query }: CurvesProps) {
+  const given = compareView(query);
+  const [smoothing, setSmoothing] = useState(given.smoothing);
+  const view = { ...given, smoothing };
+  const shown = runs.filter(({ log }) => log.lastSeq > 0);
+  const runIds = runs.map(({ log }) => log.runId);
+  const isLive = runs.some(({ log, gone }) => !gone && !log.isEnded);
+  const grouped = useRead(
+    view.group && [view.group, view.curve, ...runIds].join("\n"),
+    (signal) => api.grouped(runIds, view.group, view.curve, signal),
+    isLive ? GROUPS_MS : 0,
+  );
+  const state = shown.map(({ log }) => `${log.lastSeq} ${log.points.step.length}`).join();
   const key = keyOf(runs);
-  const state = shown.map(({ log }) => `${log.runId} ${log.lastSeq}`).join();
-  const data = useMemo((): ChartData => {
-    const curves = shown.map(({ log }) =>
-      which === "train" ? trained(log, smoothing, shown.length) : bests(log),
-    );
-    const steps = union(...curves.map((curve) => curve.steps));
-    return {
-      steps,
-      title: CURVES[which],
-      isLog,
-      lines: shown.map(({ log }, at) => {
-        const { name, colour, dash } = key(log);
-        return {
-          name,
-          colour,
-          values: curves[at]!.on(steps),
-          width: pinned.includes(log.runId) ? 4 : 2,
-          isStepped: which === "best",
-          ...(dash ? { dash } : {}),
-        };
-      }),
-    };
-  }, [state, pinned.join(), which, smoothing, isLog]);
+  const series = useMemo(() => {
+    if (view.group) return grouped.value ? ofGroups(grouped.value) : [];
+    return shown.map(({ log }) => ofRun(log, key(log), view, shown.length));
+  }, [state, view.curve, smoothing, view.group, grouped.value]);
+  const data = useMemo(() => chartOf(series, view), [series, query.toString()]);
+  const seen = series.filter(({ id }) => !view.hidden.includes(id));
+  const hidden = series.filter(({ id }) => view.hidden.includes(id));
+  const controls = <Controls query={query} records={records} smoothing={[smoothing, setSmoothing]} />;
+  const subject = view.group ? `Means by ${view.group}` : `Curves of ${counted(seen.length, "run")}`;
   return (
-    <Chart
-      label={`Curves of ${counted(shown.length, "run")}: ${CURVES[which]}`}
-      data={data}
-      keys={shown.map(({ log }) => key(log))}
-      height={340}
-      {...(shown.length < read.length && {
-        note: `${counted(read.length - shown.length, "run")} hidden; drag to zoom in`,
-      })}
-      controls={
-        <>
-          <label class="slider">
-            Curve
-            <select
-              value={which}
-              onChange={(event) => setWhich(event.currentTarget.value as keyof typeof CURVES)}
-            >
-              {Object.entries(CURVES).map(([name, text]) => (
-                <option key={name} value={name}>
-                  {text}
-                </option>
-              ))}
-            </select>
-          </label>
-          {which === "train" && (
-            <label class="slider">
-              Smoothing
-              <input
-                type="range"
-                min="0"
-                max="0.98"
-                step="0.02"
-                value={smoothing}
-                onInput={(event) => setSmoothing(Number(event.currentTarget.value))}
-              />
-            </label>
-          )}
+    <>
+      {grouped.error && <Problem error={grouped.error} />}
+      <Chart
+        label={`${subject}: ${CURVES[view.curve]}`}
+        data={data}
+        keys={seen.map((one) => one.key)}
+        height={340}
+        controls={controls}
+        {...(hidden.length > 0 && {
+          note: `${counted(hidden.length, view.group ? "group" : "run")} hidden; drag to zoom in`,
+        })}
+        {...(view.group && {
+          tools: (at: number) => (
+            <Tools
+              query={query}
+              series={seen[at]!}
+              isPinned={view.pinned.includes(seen[at]!.id)}
+            />
+          ),
+        })}
+      />
+      {view.group && grouped.value === undefined && !grouped.error && <Empty>Reading…</Empty>}
+      {view.group && (
+        <p class="note">
+          The mean over the runs of a group at the steps that all of them have, with its 95 % interval
+          (Student’s t) at each step; of one run there is no interval.
+        </p>
+      )}
+      {view.group && <Hidden query={query} series={hidden} />}
+    </>
+  );
+}
+
+interface ToolsProps {
+  query: URLSearchParams;
+  series: Series;
+  isPinned: boolean;
+}
+
+/** What can be done with a group; with a run, its row in the figures does it. */
+function Tools({ query, series: { id, key }, isPinned }: ToolsProps) {
+  return (
+    <>
+      <button
+        type="button"
+        class="button tiny"
+        aria-pressed={isPinned}
+        aria-label={`Pin ${key.name}`}
+        onClick={() => go(`/compare${toggled(query, "pin", id)}`, true)}
+      >
+        Pin
+      </button>
+      <button
+        type="button"
+        class="button tiny"
+        aria-label={`Hide ${key.name}`}
+        onClick={() => go(`/compare${toggled(query, "hide", id)}`, true)}
+      >
+        Hide
+      </button>
+    </>
+  );
+}
+
+function Hidden({ query, series }: { query: URLSearchParams; series: readonly Series[] }) {
+  if (series.length === 0) return null;
+  return (
+    <p class="note hidden-curves">
+      Hidden:
+      {series.map(({ id, key }) => (
+        <span key={id}>
+          <Words text={key.name} />{" "}
           <button
             type="button"
-            class="button small"
-            aria-pressed={isLog}
-            onClick={() => setLog(!isLog)}
+            class="button tiny"
+            aria-label={`Show ${key.name}`}
+            onClick={() => go(`/compare${toggled(query, "hide", id)}`, true)}
           >
-            Log axis
+            Show
           </button>
-        </>
-      }
-    />
+        </span>
+      ))}
+    </p>
+  );
+}
+
+interface ControlsProps {
+  query: URLSearchParams;
+  records: readonly Run[];
+  smoothing: [number, (share: number) => void];
+}
+
+function Controls({ query, records, smoothing: [smoothing, setSmoothing] }: ControlsProps) {
+  const { curve, group, isLog } = compareView(query);
+  const set = (name: string, value: string) => go(withView(query, { [name]: value }), true);
+  const labels = labelNames(records, group);
+  return (
+    <>
+      <label class="slider">
+        Curve
+        <select value={curve} onChange={(event) => set("curve", event.currentTarget.value)}>
+          {Object.entries(CURVES).map(([name, text]) => (
+            <option key={name} value={name}>
+              {text}
+            </option>
+          ))}
+        </select>
+      </label>
+      {labels.length > 0 && (
+        <label class="slider">
+          Group by
+          <select value={group} onChange={(event) => set("group", event.currentTarget.value)}>
+            <option value="">no label</option>
+            {labels.map((name) => (
+              <option key={name} value={name}>
+                {name}
+              </option>
+            ))}
+          </select>
+        </label>
+      )}
+      {curve === "train" && !group && (
+        <label class="slider">
+          Smoothing
+          <input
+            type="range"
+            min="0"
+            max="0.98"
+            step="0.02"
+            value={smoothing}
+            onInput={(event) => setSmoothing(Number(event.currentTarget.value))}
+            onChange={(event) => set("smoothing", event.currentTarget.value)}
+          />
+        </label>
+      )}
+      <button
+        type="button"
+        class="button small"
+        aria-pressed={isLog}
+        onClick={() => set("log", isLog ? "" : "1")}
+      >
+        Log axis
+      </button>
+    </>
   );
 }

@@ -19,6 +19,8 @@ interface ChartProps {
   label: string;
   data: ChartData;
   keys: readonly Key[];
+  /** What can be done with what a key names. */
+  tools?: (key: number) => ComponentChildren;
   controls?: ComponentChildren;
   /** Said below, for example what is not drawn. */
   note?: string;
@@ -27,11 +29,12 @@ interface ChartProps {
   onZoom?: (range: StepRange | undefined) => void;
 }
 
-export function Chart({ label, data, keys, controls, note, height = 280, onZoom }: ChartProps) {
+export function Chart({ label, data, keys, tools, controls, note, height = 280, onZoom }: ChartProps) {
   const [index, setIndex] = useState<number | undefined>(undefined);
   return (
     <Frame
       keys={keys}
+      tools={tools}
       controls={controls}
       table={() => <FiguresTable label={label} data={data} />}
       csv={{ name: data.title, rows: () => figures(data) }}
@@ -68,7 +71,7 @@ function readout(data: ChartData, index: number | undefined): string {
   const step = data.steps[at];
   if (step === undefined) return "";
   const figures = data.lines
-    .filter((line) => line.values[at] != null)
+    .filter((line) => line.values[at] != null && !line.isEdge)
     .slice(0, 4)
     .map((line) => `${line.name} ${figure(line.values[at]!)}`);
   return [`step ${count(step)}`, ...figures].join(" · ");
@@ -93,7 +96,7 @@ function Canvas({ label, data, height, onCursor, onZoom }: CanvasProps) {
   const form = JSON.stringify([
     scheme,
     data.isLog,
-    data.lines.map((line) => [line.name, line.colour, line.width, line.dash, line.isStepped]),
+    data.lines.map((line) => [line.name, line.colour, line.width, line.dash, line.isStepped, line.isEdge]),
     data.lines.map((line) => isLone(line.values)),
   ]);
   useEffect(() => {

@@ -12,6 +12,8 @@ export interface Line {
   width?: number;
   dash?: number[];
   isStepped?: boolean;
+  /** Whether it is an end of an interval: between the low and, next to it, the high end is a band. */
+  isEdge?: boolean;
 }
 
 export type Shape = "disc" | "ring" | "triangle";
@@ -131,6 +133,9 @@ export function options(
         ...(line.isStepped ? { paths: uPlot.paths.stepped!({ align: 1 }) } : {}),
       })),
     ],
+    bands: lines.flatMap(({ isEdge, colour: paint }, at) =>
+      isEdge && at % 2 === 0 ? [{ series: [at + 2, at + 1] as [number, number], fill: `${paint}2e` }] : [],
+    ),
     hooks: {
       drawAxes: [(chart) => drawRules(chart, data(), ratio)],
       draw: [(chart) => drawDots(chart, data(), ratio)],

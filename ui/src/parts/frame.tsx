@@ -18,6 +18,8 @@ export type Cells = (string | number | null | undefined)[];
 
 interface FrameProps {
   keys: readonly Key[];
+  /** What can be done with what a key names. */
+  tools?: ((key: number) => ComponentChildren) | undefined;
   controls?: ComponentChildren;
   /** The same figures, for those who cannot or would not look at the chart. */
   table: () => ComponentChildren;
@@ -26,12 +28,12 @@ interface FrameProps {
   children: ComponentChildren;
 }
 
-export function Frame({ keys, controls, table, csv, children }: FrameProps) {
+export function Frame({ keys, tools, controls, table, csv, children }: FrameProps) {
   const [isTable, setTable] = useState(false);
   return (
     <figure class="chart">
       <div class="chart-head">
-        <Keys keys={keys} />
+        <Keys keys={keys} tools={tools} />
         <div class="chart-controls">
           {controls}
           <button
@@ -83,13 +85,14 @@ export function useWidth() {
   return [place, width] as const;
 }
 
-function Keys({ keys }: { keys: readonly Key[] }) {
+function Keys({ keys, tools }: Pick<FrameProps, "keys" | "tools">) {
   return (
     <ul class="keys">
-      {keys.map((key) => (
+      {keys.map((key, at) => (
         <li key={key.name}>
           <KeyMark mark={key} />
           <bdi>{key.name}</bdi>
+          {tools?.(at)}
         </li>
       ))}
     </ul>
