@@ -67,7 +67,7 @@ class Api:
             ),
             "/runs/{run_id}/path": lambda asked: reads.path(_run(asked)),
             "/runs/{run_id}/artifacts": lambda asked: reads.artifacts(_run(asked)),
-            "/compare": lambda asked: reads.compared(asked.query_params.getlist("run")),
+            "/compare": lambda asked: reads.compared(requests.of_compared(asked.query_params)),
             "/compare/groups": lambda asked: reads.grouped(requests.of_groups(asked.query_params)),
             "/experiments": lambda asked: reads.experiments(
                 requests.of_experiments(asked.query_params)

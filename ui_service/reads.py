@@ -10,14 +10,13 @@ from typing import Any
 from mentorgrad.domain.event import EventKind, RestartDecided
 from mentorgrad.domain.query import EventQuery, Thinning, View
 from mentorgrad.domain.run import RunState
-from mentorgrad.errors import InvalidInput, MentorgradError
+from mentorgrad.errors import MentorgradError
 from mentorgrad.installed import OURS, installed_version
 from ui_service import messages
 from ui_service.experiment_reports import ExperimentReports
 from ui_service.grouped_curves import GroupedCurves
 from ui_service.house_work import HouseWork
 from ui_service.parameter_paths import ParameterPaths
-from ui_service.positions import MAX_RUNS
 from ui_service.recorded_events import RecordedEvents
 from ui_service.requests import (
     EventsRequest,
@@ -98,13 +97,7 @@ class Reads:
         return await self._shared.get(("run", run_id), read)
 
     async def compared(self, run_ids: Sequence[str]) -> bytes:
-        """Runs, and the fields in which their specs differ.
-
-        Raises:
-            InvalidInput: There are none or too many.
-        """
-        if not 1 <= len(run_ids) <= MAX_RUNS:
-            raise InvalidInput.field("run", f"must name 1 to {MAX_RUNS} runs")
+        """Runs, and the fields in which their specs differ."""
 
         async def read() -> bytes:
             found = await self._trainer.compare_runs(run_ids)

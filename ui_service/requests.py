@@ -170,16 +170,30 @@ class GroupsRequest:
     """Which curve of them."""
 
 
+def of_compared(given: QueryParams, *others: str) -> tuple[str, ...]:
+    """The runs that are compared.
+
+    Args:
+        given: The parameters.
+        others: Names of those that may stand beside the runs.
+
+    Raises:
+        InvalidInput: A parameter is unknown, or there are no runs or too many.
+    """
+    _only(given, ("run", *others))
+    run_ids = tuple(given.getlist("run"))
+    if not 1 <= len(run_ids) <= MAX_RUNS:
+        raise InvalidInput.field("run", f"must name 1 to {MAX_RUNS} runs")
+    return run_ids
+
+
 def of_groups(given: QueryParams) -> GroupsRequest:
     """The request for curves by groups.
 
     Raises:
         InvalidInput: A parameter is unknown or invalid.
     """
-    _only(given, ("run", "label", "curve"))
-    run_ids = tuple(dict.fromkeys(given.getlist("run")))
-    if not 1 <= len(run_ids) <= MAX_RUNS:
-        raise InvalidInput.field("run", f"must name 1 to {MAX_RUNS} runs")
+    run_ids = tuple(dict.fromkeys(of_compared(given, "label", "curve")))
     if not given.get("label"):
         raise InvalidInput.field("label", "must name a label")
     curve = member("curve", CurveKind, given.get("curve") or CurveKind.BEST)
