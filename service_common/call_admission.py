@@ -9,6 +9,7 @@ from __future__ import annotations
 
 import asyncio
 import contextlib
+import functools
 from collections.abc import AsyncIterator, Callable, Mapping
 from types import MappingProxyType
 from typing import Any
@@ -17,12 +18,20 @@ import grpc
 import grpc.aio
 from structlog.contextvars import bind_contextvars
 
-from mentorgrad.errors import Cancelled, DeadlineExceeded, MentorgradError, ResourceExhausted
+from mentorgrad.errors import (
+    Cancelled,
+    DeadlineExceeded,
+    MentorgradError,
+    PermissionDenied,
+    ResourceExhausted,
+    Unauthenticated,
+)
 from mentorgrad.wire.error_mapping import to_status
 from service_common.authorization import OPEN, Authenticator, Grant, GrantCheck, stranger
 from service_common.call_log import Continuation, rewrap
 from service_common.callers import current_caller
 from service_common.decoding import LARGE
+from service_common.paused_connections import PausedConnections
 from service_common.places import (
     ARRIVING,
     LIMITS,
@@ -50,6 +59,12 @@ _ARRIVAL_SECONDS = 30.0
 
 _STRANGERS_SECONDS = 1.0
 """Time limit for receiving a request of somebody who has shown no token, seconds."""
+
+_STRANGERS_RATE = 20.0
+"""Calls per second from one address, of callers who have shown no token."""
+
+_STRANGERS_PAUSE = 2.0
+"""For so long, seconds, the connection of a further one is not read."""
 
 _CALL_SECONDS = 60.0
 """Time limit of a call with a single response, seconds; see `DEADLINES`."""
@@ -89,6 +104,7 @@ class CallAdmission(grpc.aio.ServerInterceptor):
         self._rate = rate
         self.places = Places(limits)
         self.shares = Shares()
+        self.paused = PausedConnections()
         self._arriving = Turns(ARRIVING)
         self._strangers = Newest(STRANGERS, _STRANGERS_SECONDS)
 
@@ -96,11 +112,10 @@ class CallAdmission(grpc.aio.ServerInterceptor):
         self, continuation: Continuation, handler_call_details: grpc.HandlerCallDetails
     ) -> Any:
         """Wraps the handler of one call."""
-        handler = await continuation(handler_call_details)
-        if handler is None:
-            return None
+        handler = await continuation(handler_call_details) or _UNKNOWN
         call = _Incoming(handler, handler_call_details)
-        admitted = self._open if call.method.startswith(OPEN) else self._by_caller
+        is_open = call.method.startswith(OPEN) or handler is _UNKNOWN
+        admitted = self._open if is_open else self._by_caller
         return rewrap(
             handler,
             lambda function: admitted(call, function),
@@ -115,7 +130,7 @@ class CallAdmission(grpc.aio.ServerInterceptor):
 
         async def admitted(requests: Any, context: Context) -> Any:
             async with _refusing(context):
-                peer = stranger(context.peer())
+                peer = self._stranger(context)
                 request = await self._of_stranger(context)
                 if call.streams_responses:
                     context.add_done_callback(self.places.take(call.kind, peer))
@@ -168,17 +183,50 @@ class CallAdmission(grpc.aio.ServerInterceptor):
     ) -> tuple[Holder, GrantCheck | None, Account]:
         """Whose the place is that the call has until it ends, the check of the permission, and the
         account of what the call takes."""
-        holder, check = self._authenticator.enter(call.method, call.metadata, context)
+        peer = context.peer()  # early: after a cancelled call, this would crash the process
+        try:
+            holder, check = self._authenticator.enter(call.method, call.metadata, context)
+        except Unauthenticated:
+            self._stranger(context)
+            raise
+        except PermissionDenied:
+            self._account(peer).refused()
+            raise
+        account = self._account(peer)
         caller = current_caller()
         rate = caller.call_rate or (self._rate if caller.has_limits else None)
-        if rate is not None:
-            self._rates.count(caller.owner, rate)
-        # Not with a block: a cancelled response stream's function may wait for the collector.
-        context.add_done_callback(self.places.take(call.kind, holder))
-        account = self.shares.account(caller.owner, is_limited=caller.has_limits)
+        try:
+            if rate is not None:
+                self._rates.count(caller.owner, rate)
+            # Not with a block: a cancelled response stream's function may wait for the collector.
+            context.add_done_callback(self.places.take(call.kind, holder))
+        except ResourceExhausted:
+            account.refused()
+            raise
         context.add_done_callback(account.close)
         enter_account(account)
         return holder, check, account
+
+    def _account(self, peer: str) -> Account:
+        """The account of a call of the present caller."""
+        caller = current_caller()
+        self.paused.note(peer, caller.owner)
+        return self.shares.account(
+            caller.owner,
+            is_limited=caller.has_limits,
+            hold=None if caller.is_relayed else functools.partial(self.paused.pause, peer),
+        )
+
+    def _stranger(self, context: Context) -> Holder:
+        """Somebody who has shown no token, by their address, whose connection is not read for a
+        while if it makes too many calls."""
+        peer = context.peer()
+        holder = stranger(peer)
+        try:
+            self._rates.count(holder.name, _STRANGERS_RATE)
+        except ResourceExhausted:
+            self.paused.pause(peer, _STRANGERS_PAUSE)
+        return holder
 
     async def _arrived(self, holder: Holder, context: Context) -> bytes:
         """Receives a request."""
@@ -266,3 +314,12 @@ async def _refusing(context: Context) -> AsyncIterator[None]:
     except MentorgradError as error:
         bind_contextvars(reason=error.reason, message=error.message)
         await context.abort_with_status(to_status(error))
+
+
+async def _unknown(request: Any, context: Context) -> Any:
+    # As gRPC does: by a status without details, a client knows that the service is another.
+    await context.abort(grpc.StatusCode.UNIMPLEMENTED, "Method not found!")
+
+
+_UNKNOWN: Any = grpc.unary_unary_rpc_method_handler(_unknown)
+"""Serves a method that is not there. gRPC would do it by itself, as often as somebody wants."""

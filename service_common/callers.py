@@ -40,6 +40,8 @@ class Caller:
     is_service: bool = False
     """Whether it is a trainer service that asks a mentor for nobody in particular: it has no limits
     per owner."""
+    is_relayed: bool = False
+    """Whether a trainer service calls for it, on a connection that it uses for others, too."""
 
     @property
     def has_limits(self) -> bool:
@@ -62,7 +64,7 @@ def of_token(record: TokenRecord, on_behalf_of: str = "") -> Caller:
     """
     if Scope.SERVICE in record.scopes:
         if on_behalf_of:
-            return Caller(on_behalf_of)
+            return Caller(on_behalf_of, is_relayed=True)
         return Caller(record.owner, session_limit=record.session_limit, is_service=True)
     return Caller(
         record.owner,

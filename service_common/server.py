@@ -25,7 +25,6 @@ from service_common.call_admission import CallAdmission
 from service_common.call_log import CallLog, Continuation, bind_names, rewrap
 from service_common.decoding import Decode, decoder
 from service_common.health import TIMEOUT, HealthCheck, HealthReporter, always
-from service_common.held_calls import HeldCalls
 from service_common.metrics import CallMetrics
 from service_common.places import LIMITS, CallKind, Limit
 from service_common.refusals import TakeRefusal
@@ -152,9 +151,8 @@ class Server:
         self.admission = CallAdmission(
             Authenticator(self._security.tokens), limits, self._security.owner_call_rate
         )
-        self.held = HeldCalls()
         self.grpc = grpc.aio.server(
-            interceptors=[self.held, self._observer, self.admission, ErrorInterceptor()],
+            interceptors=[self._observer, self.admission, ErrorInterceptor()],
             options=[
                 *SERVER_OPTIONS,
                 ("grpc.max_allowed_incoming_connections", max_connections()),
@@ -213,7 +211,7 @@ class Server:
             async with asyncio.timeout(grace):
                 await self._observer.idle()
         self._observer.strangers.tell()
-        self.held.release()
+        self.admission.paused.release()
         # A short grace for the last responses. Called only once: a second stop crashes the process.
         await self.grpc.stop(min(grace, _LAST_SECONDS))
 

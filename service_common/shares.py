@@ -20,6 +20,9 @@ from mentorgrad.errors import ResourceExhausted
 
 T = TypeVar("T")
 
+Hold = Callable[[float], None]
+"""Keeps further calls on the same connection from arriving for so many seconds."""
+
 TOTAL = 0.5
 """Processor time per second that the owners who call divide among themselves, seconds."""
 
@@ -80,12 +83,19 @@ class Shares:
         self._clock = clock
         self._owners: dict[str, _Owner] = {}
 
-    def account(self, owner: str, *, is_limited: bool = True) -> Account:
+    def account(
+        self,
+        owner: str,
+        *,
+        is_limited: bool = True,
+        hold: Hold | None = None,
+    ) -> Account:
         """Begins the account of one call.
 
         Args:
             owner: Whose call it is.
             is_limited: Whether it waits when the owner is ahead of its share.
+            hold: Called when the call waits, or is refused; None: nothing is.
         """
         now = self._clock()
         if owner not in self._owners and len(self._owners) >= _REMEMBERED:
@@ -96,7 +106,7 @@ class Shares:
             }
         known = self._owners.setdefault(owner, _Owner(now))
         known.called = now
-        return Account(self, known, is_limited=is_limited)
+        return Account(self, known, is_limited=is_limited, hold=hold)
 
     def wait(self, owner: _Owner) -> float:
         """Seconds until an owner is no further ahead of its share than it may be; 0 if nobody else
@@ -115,10 +125,13 @@ class Shares:
 class Account:
     """What one call takes of its owner's share."""
 
-    def __init__(self, shares: Shares, owner: _Owner, *, is_limited: bool) -> None:
+    def __init__(
+        self, shares: Shares, owner: _Owner, *, is_limited: bool, hold: Hold | None
+    ) -> None:
         self._shares = shares
         self._owner = owner
         self._is_limited = is_limited
+        self._hold = hold
         self._reserved = self._taken = 0.0
         self._end: asyncio.TimerHandle | None = None
 
@@ -155,6 +168,11 @@ class Account:
         self.charge(PER_CALL)
         await _pause(wait)
 
+    def refused(self) -> None:
+        """Counts a call that is refused for another reason."""
+        self.charge(PER_CALL)
+        self._wait()
+
     def charge(self, seconds: float) -> None:
         """Counts processor time that the call has taken. Threads may do so, too: that an addition
         is lost when two do it at once does no harm."""
@@ -170,7 +188,11 @@ class Account:
 
     def _wait(self) -> float:
         wait = self._shares.wait(self._owner)
-        return wait if self._is_limited else 0.0
+        if not self._is_limited:
+            return 0.0
+        if wait and self._hold is not None:
+            self._hold(min(wait, LONGEST))
+        return wait
 
     def _release(self) -> None:
         if self._end is not None:

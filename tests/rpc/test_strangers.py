@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import asyncio
 import contextlib
-import functools
 import math
 import socket
 from collections.abc import AsyncIterator, Iterator
@@ -26,7 +25,6 @@ from mentorgrad.wire.channels import SEGMENT_BYTES, unary_channel
 from mentorgrad.wire.credentials import Credentials
 from mentorgrad.wire.error_mapping import from_rpc_error
 from service_common import call_admission, server, shares, tokens
-from service_common.held_calls import HeldCalls
 from service_common.places import ARRIVING, STRANGERS, CallKind, Limit
 from service_common.security import Security
 from service_common.server import Server
@@ -272,35 +270,66 @@ async def test_a_connection_that_says_nothing_is_closed(
     await served.stop(0)
 
 
-async def test_a_flood_of_cancelled_calls_is_refused_before_anybody_looks_at_them(
-    monkeypatch: pytest.MonkeyPatch, tmp_path: Path
+async def test_a_flood_of_calls_stays_with_its_caller_while_others_are_served(
+    guarded: Guarded, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    options = {**dict(server.SERVER_OPTIONS), "grpc.max_concurrent_streams": 8}
-    monkeypatch.setattr(server, "SERVER_OPTIONS", list(options.items()))
-    monkeypatch.setattr(server, "HeldCalls", functools.partial(HeldCalls, 1.0, 600.0))
-    guarded = Guarded(tmp_path)
-    guarded.address = await guarded.server.start()
+    monkeypatch.setattr(shares, "RECENT", math.inf)
+    monkeypatch.setattr(shares, "LONGEST", 600.0)
+    monkeypatch.setattr(shares, "FORGIVEN", 600.0)
+    assert await guarded.get("two") == ""
+    guarded.server.admission.shares.account("one").charge(1e6)
+    paused = guarded.server.admission.paused
 
-    def looked_at(hostile: RawConnection) -> bool:
-        """Whether a call is, after others that are cancelled as soon as they begin."""
-        for _ in range(5):
+    def flood(hostile: RawConnection) -> None:
+        for _ in range(20):
             hostile.cancel(hostile.open(EVENTS, authorization=guarded.bearer("one")))
-        stream = hostile.open(EVENTS, authorization=guarded.bearer("one"))
-        hostile.send(stream, message(b""), end=True)
-        assert hostile.wait(lambda: stream in hostile.answered | hostile.ended, 120)
-        hostile.cancel(stream)
-        return stream not in hostile.refused
+        hostile.wait(lambda: False, 0.01)
 
     async with asyncio.timeout(120):
         with RawConnection(guarded.address) as hostile:
-            while guarded.server.held.held < 9:
-                await asyncio.to_thread(looked_at, hostile)
-            assert not await asyncio.to_thread(looked_at, hostile)
-            assert await guarded.serves()  # also the owner of the hostile connection, on another
-            guarded.server.held.release()
-            while not await asyncio.to_thread(looked_at, hostile):
-                pass
-    await guarded.server.stop(0)
+            while not len(paused):
+                await asyncio.to_thread(flood, hostile)
+            assert await guarded.serves("two")
+            late = hostile.open(CHECK)
+            hostile.send(late, message(b""), end=True)
+            assert not await asyncio.to_thread(hostile.wait, lambda: late in hostile.ended, 0.2)
+            paused.release()
+            while late not in hostile.ended:
+                await asyncio.to_thread(hostile.wait, lambda: late in hostile.ended, 0.01)
+                paused.release()
+
+
+@pytest.mark.parametrize(
+    ("name", "path"), [("one", "/mentorgrad.v1.TrainerService/CreateRun"), ("", GET_RUN)]
+)
+async def test_refused_calls_without_end_stay_with_their_caller(
+    guarded: Guarded, monkeypatch: pytest.MonkeyPatch, name: str, path: str
+) -> None:
+    monkeypatch.setattr(call_admission, "_STRANGERS_RATE", 1e-3)
+    monkeypatch.setattr(shares, "RECENT", math.inf)
+    assert await guarded.get("two") == ""
+    guarded.server.admission.shares.account("one").charge(1e6)
+    headers = {"authorization": guarded.bearer(name)} if name else {}
+    async with asyncio.timeout(120):
+        with RawConnection(guarded.address) as hostile:
+            while not len(guarded.server.admission.paused):
+                stream = hostile.open(path, **headers)
+                await asyncio.to_thread(hostile.wait, lambda s=stream: s in hostile.ended, 1.0)
+        assert await guarded.serves("two")
+
+
+async def test_health_checks_without_end_stay_with_their_caller(
+    guarded: Guarded, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(call_admission, "_STRANGERS_PAUSE", 600.0)
+    async with asyncio.timeout(120):
+        with RawConnection(guarded.address) as hostile:
+            while not len(guarded.server.admission.paused):
+                for path in (CHECK, "/not/there"):
+                    stream = hostile.open(path)
+                    hostile.send(stream, message(b""), end=True)
+                await asyncio.to_thread(hostile.wait, lambda: False, 0.001)
+            assert await guarded.is_healthy()
 
 
 async def test_a_service_has_so_many_connections_and_no_more(

@@ -46,7 +46,7 @@ SERVER_OPTIONS: list[tuple[str, int | str]] = [
     ("grpc.keepalive_permit_without_calls", 1),
     ("grpc.http2.max_ping_strikes", 0),
     ("grpc.max_concurrent_streams", 256),
-    # A cancelled call is one of these until its handler has ended: `service_common.held_calls`.
+    # A cancelled call is one of these until its handler has ended.
     ("grpc.http.overload_protection", 1),
     # A few kilobytes of gzip become megabytes: only uncompressed requests are accepted.
     ("grpc.compression_enabled_algorithms_bitset", 1),

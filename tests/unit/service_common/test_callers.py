@@ -49,7 +49,7 @@ def test_a_service_calls_on_behalf_of_owners(tmp_path: Path) -> None:
         record, _ = tokens.create(tmp_path / "tokens.json", "gpu1", [scope])
         return callers.of_token(record, on_behalf_of)
 
-    assert of(Scope.SERVICE, "alice") == Caller("alice")
+    assert of(Scope.SERVICE, "alice") == Caller("alice", is_relayed=True)
     assert of(Scope.SERVICE) == Caller("gpu1", is_service=True)
     # Nobody else is believed.
     assert of(Scope.RUN, "alice") == Caller("gpu1")

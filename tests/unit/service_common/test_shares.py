@@ -109,6 +109,41 @@ def test_the_messages_of_a_stream_wait_and_are_never_refused(
     assert clock.slept == [pytest.approx(FORGIVEN)]
 
 
+def test_the_connection_of_who_waits_is_held_meanwhile(clock: Clock) -> None:
+    known = Shares(clock)
+    known.account("b")
+    held: list[float] = []
+    account = known.account("a", hold=held.append)
+    begin(account)
+    assert held == []
+    account.charge(BURST + 1.0 * HALF)
+    begin(account)
+    assert held == [pytest.approx(1.0, rel=0.01)]
+    account.charge(100.0)
+    with pytest.raises(ResourceExhausted):
+        begin(account)
+    asyncio.run(account.next_response())
+    assert held[1:] == [LONGEST, LONGEST]
+
+
+def test_refused_calls_are_counted_and_hold_the_connection(clock: Clock) -> None:
+    known = Shares(clock)
+    known.account("b")
+    held: list[float] = []
+    account = known.account("a", hold=held.append)
+    for _ in range(10_000):
+        account.refused()
+        if held:
+            break
+    assert held
+    assert clock.slept == []
+    unlimited = known.account("c", is_limited=False, hold=held.append)
+    unlimited.charge(100.0)
+    count = len(held)
+    unlimited.refused()
+    assert len(held) == count
+
+
 def test_those_who_wait_go_on_one_after_the_other(clock: Clock) -> None:
     known = Shares(clock)
     first = known.account("a")
