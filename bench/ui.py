@@ -108,7 +108,7 @@ class Recorded:
 
 
 @dataclass(frozen=True)
-class House:
+class Services:
     """The history service of a trainer, and its page."""
 
     store: RunStore
@@ -177,13 +177,13 @@ def cpu_of(pid: int) -> float:
     return (int(fields[11]) + int(fields[12])) / os.sysconf("SC_CLK_TCK")
 
 
-def curve(tab: Page, house: House, loads: int) -> dict[str, float]:
+def curve(tab: Page, services: Services, loads: int) -> dict[str, float]:
     """Seconds until the long curve is drawn, and MB of the tab's scripts."""
-    run = Recorded(house.store)
+    run = Recorded(services.store)
     run.add(SNAPSHOTS // EACH, EACH)
     taken = []
     for _ in range(loads + 1):  # the first one compiles
-        tab.goto(f"http://{house.page}/runs/{run.run_id}")
+        tab.goto(f"http://{services.page}/runs/{run.run_id}")
         taken.append(tab.wait_for_function(_DRAWN, timeout=0, polling="raf").json_value() / 1000)
     session = tab.context.new_cdp_session(tab)
     session.send("HeapProfiler.collectGarbage")
@@ -198,10 +198,10 @@ def curve(tab: Page, house: House, loads: int) -> dict[str, float]:
     }
 
 
-def to_screen(tab: Page, house: House, events: int) -> dict[str, float]:
+def to_screen(tab: Page, services: Services, events: int) -> dict[str, float]:
     """Milliseconds from an append to the screen."""
-    run = Recorded(house.store)
-    tab.goto(f"http://{house.page}/runs/{run.run_id}")
+    run = Recorded(services.store)
+    tab.goto(f"http://{services.page}/runs/{run.run_id}")
     tab.wait_for_selector(".live:has-text('live')")
     tab.evaluate(_NOTE_STEPS)
     written = {}
@@ -216,12 +216,12 @@ def to_screen(tab: Page, house: House, events: int) -> dict[str, float]:
     return {"events": len(taken), "p50_ms": round(cuts[9]), "p95_ms": round(cuts[18])}
 
 
-def watchers(house: House, events: int, blocks: int) -> dict[str, Any]:
+def watchers(services: Services, events: int, blocks: int) -> dict[str, Any]:
     """CPU seconds with many watchers, relative to one."""
     of_page: dict[int, list[float]] = {WATCHERS: [], 1: []}
 
     def measured(count: int) -> float:
-        trainer, page = house.watched(count, events)
+        trainer, page = services.watched(count, events)
         of_page[count].append(page)
         return trainer
 
@@ -246,23 +246,23 @@ def bundle() -> dict[str, int]:
 
 
 @contextmanager
-def served(folder: Path) -> Iterator[House]:
+def served(folder: Path) -> Iterator[Services]:
     """Starts the history service of a trainer, and its page."""
     url = f"sqlite:///{folder / 'runs.sqlite'}"
     with closing(open_store(url)) as store, announced(["-m", "bench.peer_history", url]) as said:
         page = ["-m", "ui_service", "serve", "--listen", "127.0.0.1:0", "--log-level", "error"]
         with announced([*page, "--server", said["address"]]) as shown:
-            yield House(store, shown["address"], said["pid"], shown["pid"])
+            yield Services(store, shown["address"], said["pid"], shown["pid"])
 
 
 @contextmanager
 def listed(browser: Browser, count: int) -> Iterator[ListTab]:
     """A tab with a list of many runs, of a trainer of its own."""
-    with tempfile.TemporaryDirectory() as folder, served(Path(folder)) as house:
-        assert isinstance(house.store, SqlRunStore)
-        fill(house.store, count)
+    with tempfile.TemporaryDirectory() as folder, served(Path(folder)) as services:
+        assert isinstance(services.store, SqlRunStore)
+        fill(services.store, count)
         with closing(browser.new_page(viewport={"width": 1280, "height": 900})) as tab:
-            yield ListTab(tab, house.page)
+            yield ListTab(tab, services.page)
 
 
 def main() -> None:
@@ -277,15 +277,15 @@ def main() -> None:
     flags = ["--no-sandbox"] if os.geteuid() == 0 else []
     with ExitStack() as stack:
         folder = Path(stack.enter_context(tempfile.TemporaryDirectory()))
-        house = stack.enter_context(served(folder))
+        services = stack.enter_context(served(folder))
         result: dict[str, Any] = {"bundle": bundle()}
-        result["watchers"] = watchers(house, arguments.events, arguments.blocks)
+        result["watchers"] = watchers(services, arguments.events, arguments.blocks)
         playwright = stack.enter_context(sync_playwright())
         browser = playwright.chromium.launch(executable_path=shutil.which("chromium"), args=flags)
         stack.callback(browser.close)
         tab = browser.new_page(viewport={"width": 1280, "height": 900})
-        result["curve"] = curve(tab, house, arguments.loads)
-        result["to_screen"] = to_screen(tab, house, 40)
+        result["curve"] = curve(tab, services, arguments.loads)
+        result["to_screen"] = to_screen(tab, services, 40)
         long = stack.enter_context(listed(browser, arguments.runs))
         short = stack.enter_context(listed(browser, SHORT))
         counts = {"runs": arguments.runs, "short_runs": SHORT}

@@ -54,9 +54,9 @@ class Api:
         """The routes."""
         reads = self._reads
         answers: dict[str, Callable[[Request], Awaitable[bytes]]] = {
-            "/house": lambda _: reads.house(self._logins is not None),
+            "/services": lambda _: reads.services(self._logins is not None),
             "/predictor": lambda _: self._classifier.info(),
-            "/house/work": lambda _: reads.work(),
+            "/services/work": lambda _: reads.work(),
             "/runs": lambda asked: reads.runs(requests.of_runs(asked.query_params)),
             "/runs/{run_id}": lambda asked: reads.run(_run(asked)),
             "/runs/{run_id}/events": lambda asked: reads.events(

@@ -15,7 +15,6 @@ from mentorgrad.installed import OURS, installed_version
 from ui_service import messages
 from ui_service.experiment_reports import ExperimentReports
 from ui_service.grouped_curves import GroupedCurves
-from ui_service.house_work import HouseWork
 from ui_service.parameter_paths import ParameterPaths
 from ui_service.recorded_events import RecordedEvents
 from ui_service.requests import (
@@ -25,6 +24,7 @@ from ui_service.requests import (
     PointsRequest,
     RunsRequest,
 )
+from ui_service.services_work import ServicesWork
 from ui_service.shared_reads import SharedReads
 from ui_service.trainer import Trainer
 
@@ -42,11 +42,11 @@ class Reads:
         self._trainer, self._server, self._recorded = trainer, server, recorded
         self._shared: SharedReads[bytes] = SharedReads()
         self._reports = ExperimentReports(trainer)
-        self._work = HouseWork(trainer)
+        self._work = ServicesWork(trainer)
         self._paths = ParameterPaths(trainer)
         self._grouped = GroupedCurves(trainer)
 
-    async def house(self, login: bool) -> bytes:
+    async def services(self, login: bool) -> bytes:
         """The trainer: its address, whether it answers (with the reason, if not), what it offers.
 
         Args:
@@ -65,7 +65,7 @@ class Reads:
             trainer = messages.of_trainer(info)
             return messages.encoded(found | {"answers": True, "trainer": trainer})
 
-        return await self._shared.get("house", read)
+        return await self._shared.get("services", read)
 
     async def work(self) -> bytes:
         """Who executes runs, which wait and why, and how many end."""

@@ -100,7 +100,7 @@ EXTENDED: dict[str, tuple[str, dict[str, Schema]]] = {
 DESCRIBED: dict[tuple[str, str], Described] = dict(
     (
         _get(
-            "/house",
+            "/services",
             Described(
                 "The trainer: its address, whether it answers, and what it offers.",
                 fields(
@@ -113,7 +113,7 @@ DESCRIBED: dict[tuple[str, str], Described] = dict(
             ),
         ),
         _get(
-            "/house/work",
+            "/services/work",
             Described(
                 "Who executes runs (null: the trainer does not say), the runs that are executed, "
                 "those that wait (`waits`: why nobody executes it; empty: it has to wait for its "

@@ -105,7 +105,7 @@ async def test_axe_finds_nothing_serious(browser: Browser) -> None:
             "/": "tbody a",
             "/experiments": "tbody a",
             f"/experiments/{experiment}": "main h2",
-            "/house": "[aria-label=Queue] td",
+            "/services": "[aria-label=Queue] td",
             f"/compare?run={done}&run={queued}": "[aria-label='Differences of the specs'] td",
             "/nonesuch": ".problem",
             "/classifier": "textarea",

@@ -203,7 +203,7 @@ LATER = [
 ]
 SAID: dict[str, Any] = {
     "/session": {},
-    "/house": {"server": "a:1", "answers": True, "login": False, "trainer": NOVEL, **NOVEL},
+    "/services": {"server": "a:1", "answers": True, "login": False, "trainer": NOVEL, **NOVEL},
     "/runs?": {"runs": [RUN], "nextPageToken": "", **NOVEL},
     "/runs/r1/events": {
         "events": [{"seq": str(seq), **event} for seq, event in enumerate(EVENTS, start=1)],

@@ -34,7 +34,7 @@ async def test_everything_is_in_view(tab: Tab, store: TemporaryRunStore) -> None
             f"/runs/{run_id}": "[aria-label=Stages] td",
             f"/runs/{run_id}?tab=candidates": "[aria-label^=Candidates] td",
             f"/runs/{run_id}?tab=spec": "[aria-label=Spec] td",
-            "/house": "[aria-label^=Mentors] td",
+            "/services": "[aria-label^=Mentors] td",
         }.items():
             await tab.load(page + address)
             await tab.sees(shown)

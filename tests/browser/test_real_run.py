@@ -51,7 +51,7 @@ class Held(ScriptedBackend):
 
 
 @dataclass(frozen=True)
-class House:
+class Services:
     """Mentor, trainer and page of one machine."""
 
     mentor: Held
@@ -60,9 +60,9 @@ class House:
 
 
 @pytest_asyncio.fixture(loop_scope="package")
-async def house(
+async def services(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch, without_probe: None
-) -> AsyncIterator[House]:
+) -> AsyncIterator[Services]:
     monkeypatch.setattr(local_agent, "LocalExecutor", ThreadExecutor)
     async with AsyncExitStack() as stack:
         mentor = Held()
@@ -81,7 +81,7 @@ async def house(
             settings, store, stack, Security(), CollectorRegistry()
         )
         client = await stack.enter_async_context(AsyncClient(trainer))
-        yield House(mentor, client, await stack.enter_async_context(served_page(trainer)))
+        yield Services(mentor, client, await stack.enter_async_context(served_page(trainer)))
 
 
 async def spec_of(client: AsyncClient, folder: Path) -> RunSpec:
@@ -118,12 +118,12 @@ async def ended(client: AsyncClient, run_id: str) -> Run:
 
 
 async def test_a_run_is_watched_to_its_end_across_a_reload_and_compared(
-    tab: Tab, house: House, tmp_path: Path
+    tab: Tab, services: Services, tmp_path: Path
 ) -> None:
-    client, mentor = house.client, house.mentor
+    client, mentor = services.client, services.mentor
     spec = await spec_of(client, tmp_path)
     run_id = (await client.create_run(spec)).run.run_id
-    await tab.load(house.page)
+    await tab.load(services.page)
     await tab.page.get_by_role("link", name=spec.name).click()
     watching = asyncio.create_task(ended(client, run_id))
     asked = asyncio.create_task(mentor.asked.wait())
@@ -147,7 +147,7 @@ async def test_a_run_is_watched_to_its_end_across_a_reload_and_compared(
     alone = RunSpec(Function(), name="Alone", stages=Stages(1, 4), mentor=MentorChoice("none"))
     other = (await client.create_run(alone)).run.run_id
     await ended(client, other)
-    await tab.load(house.page)
+    await tab.load(services.page)
     for name in (alone.name, spec.name):
         await tab.page.get_by_role("checkbox", name=f"Choose {name}").check()
     await tab.page.get_by_role("button", name="Compare 2").click()

@@ -143,8 +143,8 @@ async def test_what_is_recorded_is_shown(store: TemporaryRunStore, folder: Path)
             assert response.status_code == 200, response.text
             return response.json()
 
-        assert (await asked("/house"))["trainer"]["tasks"] == ["tickets"]
-        work = await asked("/house/work")
+        assert (await asked("/services"))["trainer"]["tasks"] == ["tickets"]
+        work = await asked("/services/work")
         assert (work["agents"], work["waiting"]) == ([], [])
         assert (
             work["ended"]["hours"][-1]["succeeded"] + work["ended"]["hours"][-2]["succeeded"] == 1

@@ -4,25 +4,25 @@ import { useEffect, useRef, useState } from "preact/hooks";
 import * as api from "./data/api";
 import { viewOf } from "./data/address";
 import { useRead } from "./data/hooks";
-import type { House } from "./data/house";
+import type { Services } from "./data/services";
 import { ClassifierPage } from "./pages/classifier";
 import { ComparePage } from "./pages/compare";
 import { ExperimentPage } from "./pages/experiment";
 import { ExperimentsPage } from "./pages/experiments";
-import { HousePage } from "./pages/house";
+import { ServicesPage } from "./pages/services";
 import { LoginPage } from "./pages/login";
 import { RunPage } from "./pages/run";
 import { RunsPage } from "./pages/runs";
 import { NotFound } from "./parts/not_found";
 import { Link, useAddress } from "./parts/router";
 
-const HOUSE_MS = 5_000;
+const SERVICES_MS = 5_000;
 
 export function App() {
   const [isLoginWanted, setLoginWanted] = useState(false);
   useEffect(() => api.whenLoginIsWanted(() => setLoginWanted(true)), []);
   const [logins, setLogins] = useState(0);
-  const house = useRead(isLoginWanted ? "" : `house ${logins}`, api.house, HOUSE_MS);
+  const services = useRead(isLoginWanted ? "" : `services ${logins}`, api.services, SERVICES_MS);
   const session = useRead(isLoginWanted ? "" : `session ${logins}`, api.session);
   const mayAct = session.value?.actions ?? false;
   const loggedIn = () => {
@@ -35,23 +35,23 @@ export function App() {
         Skip to the content
       </a>
       <Header
-        house={house.value}
+        services={services.value}
         isLoggedIn={!isLoginWanted}
         hasClassifier={session.value?.classifier ?? false}
       />
       <div aria-live="polite">
-        {house.error !== undefined && house.error.status !== 401 && (
+        {services.error !== undefined && services.error.status !== 401 && (
           <Banner>
-            {house.error.status === 0
+            {services.error.status === 0
               ? "The page’s service does not answer."
-              : `The page’s service has a problem: ${house.error.message}.`}{" "}
+              : `The page’s service has a problem: ${services.error.message}.`}{" "}
             Trying again.
           </Banner>
         )}
-        {house.error === undefined && house.value?.answers === false && (
+        {services.error === undefined && services.value?.answers === false && (
           <Banner>
-            The trainer at {house.value.server} does not answer
-            {house.value.error ? ` (${house.value.error.message})` : ""}. Trying again.
+            The trainer at {services.value.server} does not answer
+            {services.value.error ? ` (${services.value.error.message})` : ""}. Trying again.
           </Banner>
         )}
       </div>
@@ -59,14 +59,14 @@ export function App() {
         {isLoginWanted ? (
           <LoginPage onDone={loggedIn} />
         ) : (
-          <Content key={logins} house={house.value} mayAct={mayAct} />
+          <Content key={logins} services={services.value} mayAct={mayAct} />
         )}
       </main>
     </>
   );
 }
 
-function Content({ house, mayAct }: { house: House | undefined; mayAct: boolean }) {
+function Content({ services, mayAct }: { services: Services | undefined; mayAct: boolean }) {
   const { path, query } = useAddress();
   const view = viewOf(path);
   const place = "runId" in view ? view.runId : "experimentId" in view ? view.experimentId : view.page;
@@ -84,7 +84,7 @@ function Content({ house, mayAct }: { house: House | undefined; mayAct: boolean 
         key={view.runId}
         runId={view.runId}
         query={query}
-        server={house?.server ?? ""}
+        server={services?.server ?? ""}
         mayAct={mayAct}
       />
     );
@@ -93,17 +93,17 @@ function Content({ house, mayAct }: { house: House | undefined; mayAct: boolean 
     return <ExperimentPage key={view.experimentId} experimentId={view.experimentId} />;
   if (view.page === "compare") return <ComparePage query={query} />;
   if (view.page === "classifier") return <ClassifierPage />;
-  if (view.page === "house") return <HousePage house={house} />;
+  if (view.page === "services") return <ServicesPage services={services} />;
   return <NotFound reason="There is no such view." />;
 }
 
 interface HeaderProps {
-  house: House | undefined;
+  services: Services | undefined;
   isLoggedIn: boolean;
   hasClassifier: boolean;
 }
 
-function Header({ house, isLoggedIn, hasClassifier }: HeaderProps) {
+function Header({ services, isLoggedIn, hasClassifier }: HeaderProps) {
   const { path } = useAddress();
   const { page } = viewOf(path);
   const leave = async () => {
@@ -129,8 +129,8 @@ function Header({ house, isLoggedIn, hasClassifier }: HeaderProps) {
         <Link to="/compare" current={page === "compare" ? "page" : undefined}>
           Compare
         </Link>
-        <Link to="/house" current={page === "house" ? "page" : undefined}>
-          House
+        <Link to="/services" current={page === "services" ? "page" : undefined}>
+          Services
         </Link>
         {hasClassifier && (
           <Link to="/classifier" current={page === "classifier" ? "page" : undefined}>
@@ -139,13 +139,13 @@ function Header({ house, isLoggedIn, hasClassifier }: HeaderProps) {
         )}
       </nav>
       <div class="top-end">
-        {house !== undefined && (
-          <span class={house.answers ? "house" : "house is-away"}>
-            <span aria-hidden="true">{house.answers ? "●" : "○"}</span> {house.server}
-            {load(house)}
+        {services !== undefined && (
+          <span class={services.answers ? "trainer" : "trainer is-away"}>
+            <span aria-hidden="true">{services.answers ? "●" : "○"}</span> {services.server}
+            {load(services)}
           </span>
         )}
-        {house?.login && isLoggedIn && (
+        {services?.login && isLoggedIn && (
           <button type="button" class="button small" onClick={() => void leave()}>
             Log out
           </button>
@@ -156,9 +156,9 @@ function Header({ house, isLoggedIn, hasClassifier }: HeaderProps) {
 }
 
 /** What the trainer is busy with. */
-function load(house: House): string {
-  const queued = Number(house.trainer?.queuedRuns ?? 0);
-  if (!house.answers) return " · away";
+function load(services: Services): string {
+  const queued = Number(services.trainer?.queuedRuns ?? 0);
+  if (!services.answers) return " · away";
   return queued > 0 ? ` · ${queued} queued` : "";
 }
 

@@ -23,8 +23,8 @@ describe("ended runs", () => {
     expect(endedText(hour(0))).toBe("03:00 to 04:00: no run ended");
   });
 
-  test("stand in the house", () => {
-    expect(viewOf("/house")).toEqual({ page: "house" });
-    expect(viewOf("/house/x")).toEqual({ page: "none" });
+  test("stand among the services", () => {
+    expect(viewOf("/services")).toEqual({ page: "services" });
+    expect(viewOf("/services/x")).toEqual({ page: "none" });
   });
 });

@@ -81,23 +81,23 @@ async def asked(browser: httpx.AsyncClient, path: str, status: int = 200) -> Any
     return response.json()
 
 
-async def test_the_house_says_whether_the_trainer_answers(
+async def test_the_services_say_whether_the_trainer_answers(
     browser: httpx.AsyncClient, trainer: ToldTrainer, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    house = await asked(browser, "/house")
-    assert (house["answers"], house["login"]) == (True, False)
-    assert house["server"] == "127.0.0.1:50551"
-    assert house["trainer"] == {"version": "0.1.0", "devices": ["cpu"], "workerSlots": "2"}
-    assert "version" in house
+    services = await asked(browser, "/services")
+    assert (services["answers"], services["login"]) == (True, False)
+    assert services["server"] == "127.0.0.1:50551"
+    assert services["trainer"] == {"version": "0.1.0", "devices": ["cpu"], "workerSlots": "2"}
+    assert "version" in services
 
 
 async def test_an_absent_trainer_is_said_not_hidden(
     browser: httpx.AsyncClient, trainer: ToldTrainer
 ) -> None:
     trainer.go(away=True)
-    house = await asked(browser, "/house")
-    assert (house["answers"], house["trainer"]) == (False, None)
-    assert house["error"]["reason"] == "UNAVAILABLE"
+    services = await asked(browser, "/services")
+    assert (services["answers"], services["trainer"]) == (False, None)
+    assert services["error"]["reason"] == "UNAVAILABLE"
     error = (await asked(browser, "/runs", 503))["error"]
     assert (error["reason"], error["message"]) == ("UNAVAILABLE", "no answer from 127.0.0.1:1")
 
@@ -297,7 +297,7 @@ async def test_many_tabs_ask_the_trainer_once(
 ) -> None:
     trainer.add("a")
     await asyncio.gather(*(asked(browser, "/runs") for _ in range(20)))
-    await asyncio.gather(*(asked(browser, "/house") for _ in range(20)))
+    await asyncio.gather(*(asked(browser, "/services") for _ in range(20)))
     assert (trainer.calls["list_runs"], trainer.calls["trainer_info"]) == (1, 1)
     await asked(browser, "/runs?page_size=2")
     assert trainer.calls["list_runs"] == 2
@@ -305,7 +305,7 @@ async def test_many_tabs_ask_the_trainer_once(
 
 async def test_nothing_can_be_changed(browser: httpx.AsyncClient, trainer: ToldTrainer) -> None:
     trainer.add("a")
-    for path in ("/runs", "/runs/a", "/stream", "/house", "/session"):
+    for path in ("/runs", "/runs/a", "/stream", "/services", "/session"):
         for method in ("POST", "PUT", "PATCH", "DELETE", "OPTIONS"):
             response = await browser.request(method, f"/api/v1{path}")
             assert response.status_code == 405
@@ -358,14 +358,14 @@ async def test_the_page_answers_for_names_of_its_own(
     trainer: ToldTrainer, tmp_path: Path, listen: str, host: str, is_ours: bool
 ) -> None:
     async with browsing(trainer, tmp_path, listen=listen, hosts=("Runs.example",)) as browser:
-        response = await browser.get("/api/v1/house", headers={"host": host})
+        response = await browser.get("/api/v1/services", headers={"host": host})
     assert response.status_code == (200 if is_ours else 421)
     assert HEADERS.items() <= dict(response.headers).items()
 
 
 async def test_other_sites_are_refused(browser: httpx.AsyncClient) -> None:
     for site, status in {"same-origin": 200, "none": 200, "cross-site": 403}.items():
-        response = await browser.get("/api/v1/house", headers={"sec-fetch-site": site})
+        response = await browser.get("/api/v1/services", headers={"sec-fetch-site": site})
         assert response.status_code == status
 
 
@@ -414,7 +414,7 @@ async def test_a_login_lasts_until_it_is_too_old_or_its_token_revoked(
     token_id, token = new_token(Scope.READ)
     logins = Logins(TokenFile(token_file), TOKEN_RATE, clock)
     async with browsing(trainer, tmp_path, logins, "https://127.0.0.1") as browser:
-        assert (await asked(browser, "/house", 401))["error"]["reason"] == "LOGIN_REQUIRED"
+        assert (await asked(browser, "/services", 401))["error"]["reason"] == "LOGIN_REQUIRED"
         assert (await asked(browser, "/stream?run=a:0", 401))["error"]["reason"] == "LOGIN_REQUIRED"
         response = await log_in(browser, f" {token}\n")
         assert response.status_code == 204
@@ -424,13 +424,13 @@ async def test_a_login_lasts_until_it_is_too_old_or_its_token_revoked(
         assert {"httponly", "secure", "samesite=strict", "path=/", "max-age=28800"} <= parts
         assert not any(part.startswith("domain") for part in parts)
         assert token not in cookie
-        assert (await asked(browser, "/house"))["login"] is True
+        assert (await asked(browser, "/services"))["login"] is True
         clock.now += LOGIN_SECONDS
-        await asked(browser, "/house", 401)
+        await asked(browser, "/services", 401)
         await log_in(browser, token)
-        await asked(browser, "/house")
+        await asked(browser, "/services")
         tokens.revoke(token_file, token_id)
-        assert (await asked(browser, "/house", 401))["error"]["reason"] == "TOKEN_REVOKED"
+        assert (await asked(browser, "/services", 401))["error"]["reason"] == "TOKEN_REVOKED"
 
 
 async def test_a_logout_ends_the_session_not_the_cookie_alone(
@@ -449,7 +449,7 @@ async def test_a_logout_ends_the_session_not_the_cookie_alone(
         assert (await browser.post("/api/v1/logout", json={})).status_code == 204
         assert not browser.cookies
         browser.cookies.update(kept)
-        await asked(browser, "/house", 401)
+        await asked(browser, "/services", 401)
 
 
 async def test_a_refused_login_says_why_and_attempts_are_limited(
@@ -511,8 +511,8 @@ async def test_an_owner_makes_only_so_many_requests(
     logins = Logins(TokenFile(token_file), 0.5, clock)
     async with browsing(trainer, tmp_path, logins) as browser:
         await log_in(browser, token)
-        await asked(browser, "/house")
-        assert (await asked(browser, "/house", 429))["error"]["reason"] == "CALL_RATE"
+        await asked(browser, "/services")
+        assert (await asked(browser, "/services", 429))["error"]["reason"] == "CALL_RATE"
 
 
 async def test_the_files_of_the_page_need_no_login(

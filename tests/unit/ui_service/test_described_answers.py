@@ -13,8 +13,8 @@ from mentorgrad.domain.run import Run, RunState
 from mentorgrad.errors import NotFound
 from tests.support.told_trainer import ToldTrainer
 from ui_service import messages, openapi
-from ui_service.house_work import HouseWork
 from ui_service.route_meanings import DESCRIBED
+from ui_service.services_work import ServicesWork
 
 
 def check(route: tuple[str, str], answer: Any) -> None:
@@ -25,19 +25,19 @@ def check(route: tuple[str, str], answer: Any) -> None:
     jsonschema.Draft202012Validator(wanted).validate(answer)
 
 
-async def test_the_house_s_work_is_described() -> None:
+async def test_the_services_work_is_described() -> None:
     trainer = ToldTrainer()
     trainer.agents = (Agent("gpu1", "worker", slots=2, refused={"a": "no GPU"}),)
     states = {"a": RunState.QUEUED, "b": RunState.RUNNING, "c": RunState.FAILED}
     trainer.runs = {run_id: Run(run_id, state=state) for run_id, state in states.items()}
-    found = json.loads(await HouseWork(trainer).read())
+    found = json.loads(await ServicesWork(trainer).read())
     assert all(found[name] for name in ("agents", "running", "waiting"))
-    check(("GET", "/house/work"), found)
+    check(("GET", "/services/work"), found)
     for missing in ("isAlive", "waits"):
         part = found["agents" if missing == "isAlive" else "waiting"][0]
         kept = part.pop(missing)
         with pytest.raises(jsonschema.ValidationError):
-            check(("GET", "/house/work"), found)
+            check(("GET", "/services/work"), found)
         part[missing] = kept
 
 

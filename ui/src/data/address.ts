@@ -6,11 +6,11 @@ export type View =
   | { page: "experiments" }
   | { page: "experiment"; experimentId: string }
   | { page: "compare" }
-  | { page: "house" }
+  | { page: "services" }
   | { page: "classifier" }
   | { page: "none" };
 
-const LISTS = ["runs", "experiments", "compare", "house", "classifier"] as const;
+const LISTS = ["runs", "experiments", "compare", "services", "classifier"] as const;
 
 /** The view of a path. */
 export function viewOf(path: string): View {

@@ -2,7 +2,7 @@
 
 import type { ActionRequest, ActionResult } from "./actions";
 import type { CurveName } from "./compare_view";
-import type { Compared, House, HouseWork, LabelledRows, Prediction, PredictorInfo } from "./house";
+import type { Compared, Services, ServicesWork, LabelledRows, Prediction, PredictorInfo } from "./services";
 import type { Artifact, Difference, Failure, Point, Run, RunEvent } from "./messages";
 import type { Experiment, GroupsView, PathView, ReportView } from "./report";
 import type { StepRange } from "./zoom";
@@ -61,10 +61,10 @@ async function read<T>(path: string, signal?: AbortSignal): Promise<T> {
 
 const at = (runId: string) => `/runs/${encodeURIComponent(runId)}`;
 
-export const house = (signal?: AbortSignal) => read<House>("/house", signal);
+export const services = (signal?: AbortSignal) => read<Services>("/services", signal);
 
 /** Who executes runs, which wait and why, and how many end. */
-export const houseWork = (signal?: AbortSignal) => read<HouseWork>("/house/work", signal);
+export const servicesWork = (signal?: AbortSignal) => read<ServicesWork>("/services/work", signal);
 
 export const runs = (query: URLSearchParams, signal?: AbortSignal) =>
   read<{ runs: Run[]; nextPageToken: string }>(`/runs?${query}`, signal);

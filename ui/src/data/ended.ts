@@ -1,6 +1,6 @@
 /** Runs that ended, by the hour: what a chart of them draws. */
 
-import type { EndedHour } from "./house";
+import type { EndedHour } from "./services";
 import { counted } from "./numbers";
 
 export const ENDS = ["succeeded", "failed", "cancelled"] as const;

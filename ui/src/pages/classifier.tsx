@@ -5,7 +5,7 @@ import { useEffect, useState } from "preact/hooks";
 import { runAddress } from "../data/address";
 import * as api from "../data/api";
 import { useRead } from "../data/hooks";
-import type { Prediction, PredictorInfo } from "../data/house";
+import type { Prediction, PredictorInfo } from "../data/services";
 import { percent, real } from "../data/numbers";
 import { Empty, Facts, Problem, Section, Words } from "../parts/basics";
 import { Link } from "../parts/router";

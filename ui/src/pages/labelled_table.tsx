@@ -3,7 +3,7 @@
 import { useMemo, useState } from "preact/hooks";
 import * as api from "../data/api";
 import { fromCsv } from "../data/csv";
-import type { Compared, LabelledRows, PredictorInfo } from "../data/house";
+import type { Compared, LabelledRows, PredictorInfo } from "../data/services";
 import { counted, percent } from "../data/numbers";
 import { Section, Words } from "../parts/basics";
 import { type ColumnOf, Table } from "../parts/table";

@@ -1,4 +1,4 @@
-/** The house, and what it is busy with: messages of the contract, and of the page’s own API. */
+/** The services, and what they are busy with: messages of the contract, and of the page’s own API. */
 
 import type { Failure, Int, LabelScore, Real, Run } from "./messages";
 
@@ -24,7 +24,7 @@ export interface MentorEntry {
   model?: string;
 }
 
-export interface House {
+export interface Services {
   server: string;
   answers: boolean;
   login: boolean;
@@ -50,8 +50,8 @@ export interface Agent {
   isAlive: boolean;
 }
 
-/** What the house is busy with, in the page's own API. */
-export interface HouseWork {
+/** What the services are busy with, in the page's own API. */
+export interface ServicesWork {
   /** Null: the trainer is of a version that lists none. */
   agents: Agent[] | null;
   running: Run[];

@@ -1,35 +1,35 @@
-/** The house: the trainer and its mentors, who executes runs, which runs wait and why. */
+/** The services: the trainer and its mentors, who executes runs, which runs wait and why. */
 
 import type { ComponentChildren } from "preact";
 import { useEffect } from "preact/hooks";
 import * as api from "../data/api";
 import { useRead } from "../data/hooks";
-import type { House, HouseWork, MentorEntry, Trainer } from "../data/house";
+import type { Services, ServicesWork, MentorEntry, Trainer } from "../data/services";
 import { bytes, count, int } from "../data/numbers";
 import { Empty, Facts, Problem, Section, Tile, Words } from "../parts/basics";
 import { Table } from "../parts/table";
-import { AgentsSection } from "./house_parts/agents";
-import { EndedSection } from "./house_parts/ended";
-import { RunningSection, WaitingSection } from "./house_parts/queue";
+import { AgentsSection } from "./services_parts/agents";
+import { EndedSection } from "./services_parts/ended";
+import { RunningSection, WaitingSection } from "./services_parts/queue";
 
 const POLL_MS = 2_000;
 
 /** Runs that the service lists. */
 const SHOWN_RUNS = 50;
 
-export function HousePage({ house }: { house: House | undefined }) {
-  const found = useRead("house work", api.houseWork, POLL_MS);
+export function ServicesPage({ services }: { services: Services | undefined }) {
+  const found = useRead("services work", api.servicesWork, POLL_MS);
   useEffect(() => {
-    document.title = "House · mentorgrad";
+    document.title = "Services · mentorgrad";
   }, []);
-  const trainer = house?.trainer ?? undefined;
+  const trainer = services?.trainer ?? undefined;
   const work = found.value;
   return (
     <>
       <div class="page-head">
-        <h1>House</h1>
+        <h1>Services</h1>
       </div>
-      {house && <p class="lead">The trainer at {house.server}, its mentors and workers</p>}
+      {services && <p class="lead">The trainer at {services.server}, its mentors and workers</p>}
       {found.error && <Problem error={found.error} />}
       {trainer && <Tiles trainer={trainer} work={work} />}
       {work === undefined && found.error === undefined && <Empty>Reading…</Empty>}
@@ -40,14 +40,14 @@ export function HousePage({ house }: { house: House | undefined }) {
       {trainer && (
         <div class="columns">
           <MentorsSection mentors={trainer.mentors ?? []} />
-          <Offers trainer={trainer} page={house?.version ?? ""} />
+          <Offers trainer={trainer} page={services?.version ?? ""} />
         </div>
       )}
     </>
   );
 }
 
-function Tiles({ trainer, work }: { trainer: Trainer; work: HouseWork | undefined }) {
+function Tiles({ trainer, work }: { trainer: Trainer; work: ServicesWork | undefined }) {
   const queued = int(trainer.queuedRuns);
   const limit = int(trainer.queueLimit);
   const alive = work?.agents?.filter((agent) => agent.isAlive);
@@ -76,7 +76,7 @@ function Tiles({ trainer, work }: { trainer: Trainer; work: HouseWork | undefine
 }
 
 /** How many runs are executed; a long list is not read to its end. */
-function running(work: HouseWork): string {
+function running(work: ServicesWork): string {
   const known = (work.agents ?? []).reduce((sum, agent) => sum + (agent.runIds?.length ?? 0), 0);
   const listed = work.running.length;
   return count(Math.max(listed, known)) + (listed >= SHOWN_RUNS && known <= listed ? "+" : "");

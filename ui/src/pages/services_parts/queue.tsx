@@ -1,7 +1,7 @@
 /** The runs that wait, and those that are executed where nobody says by whom. */
 
 import { useNow } from "../../data/hooks";
-import type { HouseWork } from "../../data/house";
+import type { ServicesWork } from "../../data/services";
 import type { Run } from "../../data/messages";
 import { clock, DASH, moment, span } from "../../data/numbers";
 import { state } from "../../data/words";
@@ -9,7 +9,7 @@ import { Empty, Section, StateBadge, Words } from "../../parts/basics";
 import { RunName } from "../../parts/run_name";
 import { type ColumnOf, Table } from "../../parts/table";
 
-type Waiting = HouseWork["waiting"][number];
+type Waiting = ServicesWork["waiting"][number];
 
 export function WaitingSection({ runs }: { runs: readonly Waiting[] }) {
   const now = useNow(runs.length > 0);

@@ -1,4 +1,4 @@
-"""What the house is busy with."""
+"""What the services are busy with."""
 
 from __future__ import annotations
 
@@ -11,8 +11,8 @@ from typing import Any
 from mentorgrad.domain.agent import SILENT, Agent
 from mentorgrad.domain.run import Run, RunState
 from tests.support.told_trainer import ToldTrainer
-from ui_service import house_work
-from ui_service.house_work import HouseWork
+from ui_service import services_work
+from ui_service.services_work import ServicesWork
 from ui_service.shared_reads import SharedReads
 
 NOW = datetime(2026, 1, 2, 3, 30, tzinfo=UTC)
@@ -28,7 +28,7 @@ def told(**states: RunState) -> ToldTrainer:
 
 
 async def work(trainer: ToldTrainer) -> dict[str, Any]:
-    found: dict[str, Any] = json.loads(await HouseWork(trainer, lambda: NOW).read())
+    found: dict[str, Any] = json.loads(await ServicesWork(trainer, lambda: NOW).read())
     return found
 
 
@@ -62,7 +62,7 @@ async def test_ended_runs_are_counted_by_the_hour_of_their_end() -> None:
         trainer.runs[run_id] = replace(trainer.runs[run_id], finished_at=end)
     ended = (await work(trainer))["ended"]
     zero = {"succeeded": 0, "failed": 0, "cancelled": 0}
-    assert len(ended["hours"]) == house_work.HOURS
+    assert len(ended["hours"]) == services_work.HOURS
     assert ended["hours"][0] == {"from": "2026-01-01T04:00:00+00:00"} | zero | {"failed": 1}
     assert ended["hours"][-1] == {"from": "2026-01-02T03:00:00+00:00"} | zero | {"succeeded": 1}
     assert not any(any(hour[name] for name in zero) for hour in ended["hours"][1:-1])
@@ -71,12 +71,12 @@ async def test_ended_runs_are_counted_by_the_hour_of_their_end() -> None:
 
 async def test_ended_runs_are_counted_once_a_minute() -> None:
     trainer, now = told(a=RunState.SUCCEEDED), NOW
-    house = HouseWork(trainer, lambda: now, SharedReads(0))
+    services = ServicesWork(trainer, lambda: now, SharedReads(0))
     lists = []
     for seconds in (0, 59, 60):
         now = NOW + timedelta(seconds=seconds)
         trainer.lists.clear()
-        await house.read()
+        await services.read()
         await asyncio.sleep(0)  # forgets what it has just read
         lists.append(len(trainer.lists))
     assert lists == [4, 2, 4]

@@ -3,13 +3,13 @@
 import { useState } from "preact/hooks";
 import { moved } from "../../data/axis";
 import { endedRows, endedText, ENDS, hourText } from "../../data/ended";
-import type { HouseWork } from "../../data/house";
+import type { ServicesWork } from "../../data/services";
 import { count } from "../../data/numbers";
 import { Section } from "../../parts/basics";
 import { Frame, useWidth } from "../../parts/frame";
 import { type ColumnOf, Table } from "../../parts/table";
 
-type Ended = HouseWork["ended"];
+type Ended = ServicesWork["ended"];
 
 const LEFT = 96;
 const BAR = 44;

@@ -1,4 +1,4 @@
-"""What the house is busy with: who executes runs, which runs wait and why, and how many end."""
+"""What the services are busy with: who executes runs, which runs wait and why, and how many end."""
 
 from __future__ import annotations
 
@@ -43,8 +43,8 @@ def _now() -> datetime:
     return datetime.now(UTC)
 
 
-class HouseWork:
-    """Reads what the house is busy with, for all tabs. For one event loop.
+class ServicesWork:
+    """Reads what the services are busy with, for all tabs. For one event loop.
 
     Args:
         trainer: The trainer.

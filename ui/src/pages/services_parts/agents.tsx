@@ -1,7 +1,7 @@
 /** Who executes runs: trainers and workers. */
 
 import { runAddress } from "../../data/address";
-import type { Agent } from "../../data/house";
+import type { Agent } from "../../data/services";
 import type { Run } from "../../data/messages";
 import { clock, count, int } from "../../data/numbers";
 import { shortId, title } from "../../data/words";
