@@ -3,7 +3,6 @@
 
 from __future__ import annotations
 
-import asyncio
 from contextlib import AsyncExitStack, closing
 from datetime import UTC, datetime
 from pathlib import Path
@@ -11,16 +10,11 @@ from typing import TYPE_CHECKING, Any, Literal
 
 import pytest
 
-from mentorgrad.async_client import AsyncClient
 from mentorgrad.domain.agent import Agent
-from mentorgrad.domain.experiment import Arm, ExperimentSpec
-from mentorgrad.domain.objective import Function
-from mentorgrad.domain.run import Run
-from mentorgrad.domain.spec import Budget, MentorChoice, RunSpec, Task
 from run_store.temporary_store import TemporaryRunStore
-from tests.support.quick_runs import end_runs
 from tests.support.served_page import served_page
 from tests.support.served_runs import queue_run, served
+from tests.support.small_experiment import ended_experiment
 from tests.support.tabs import STILL, Tab, tab_of
 from tests.support.told_predictor import INFO, Told
 from tests.support.toy_run import toy_log
@@ -69,27 +63,6 @@ async def serious(tab: Tab) -> list[str]:
             for one in seen["violations"]
             if one["impact"] in ("serious", "critical")
         ]
-    return found
-
-
-async def ended_experiment(store: TemporaryRunStore, trainer: str) -> str:
-    """Two arms with two seeds; one of the runs has failed."""
-    spec = ExperimentSpec(
-        name="which",
-        base=RunSpec(Function(), budget=Budget(gradient_steps=200)),
-        tasks=(Task("toy"),),
-        arms=(Arm("none"), Arm("noise", MentorChoice("perturb"))),
-        seeds=(0, 1),
-    )
-
-    def loss(run: Run) -> float | None:
-        return None if run.spec.labels["arm"] == "noise" and run.spec.seed else 1.0 + run.spec.seed
-
-    async with AsyncClient(trainer) as client:
-        found = (await client.create_experiment(spec)).experiment.experiment_id
-        while not (await client.get_experiment(found)).state.is_final:
-            end_runs(store, loss)
-            await asyncio.sleep(0.01)
     return found
 
 

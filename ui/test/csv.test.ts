@@ -23,4 +23,12 @@ describe("tables as text", () => {
     expect(fromCsv(toCsv(rows))).toEqual(rows);
     expect(toCsv([[1, null, undefined, 0.5, Number.NaN]])).toBe("1,,,0.5,NaN\r\n");
   });
+
+  test.each(["=1+1", "+a", "-a", "@a", " =1", "\t@a", "-", "-1-1"])("%j is a text to a spreadsheet", (text) =>
+    expect(fromCsv(toCsv([[text]]))).toEqual([[`'${text}`]]),
+  );
+
+  test.each(["-0.5", "+1e5", "a=b", "−1", ""])("%j is as it was", (text) =>
+    expect(toCsv([[text, -1]])).toBe(`${text},-1\r\n`),
+  );
 });

@@ -1,6 +1,6 @@
 import { describe, expect, test } from "vitest";
 import { viewOf } from "../src/data/address";
-import { endedRows, endedText } from "../src/data/ended";
+import { endedBars, endedText } from "../src/data/ended";
 
 const hour = (succeeded: number, failed = 0) => ({
   from: "2026-01-02T03:00:00",
@@ -11,11 +11,11 @@ const hour = (succeeded: number, failed = 0) => ({
 
 describe("ended runs", () => {
   test("are drawn relative to the highest bar", () => {
-    const [succeeded, failed, cancelled] = endedRows([hour(4, 1), hour(2), hour(0)]);
+    const [succeeded, failed, cancelled] = endedBars([hour(4, 1), hour(2), hour(0)]);
     expect(succeeded).toEqual({ end: "succeeded", total: 6, shares: [1, 0.5, 0] });
     expect(failed!.shares).toEqual([0.25, 0, 0]);
     expect(cancelled!.total).toBe(0);
-    expect(endedRows([hour(0)])[0]!.shares).toEqual([0]);
+    expect(endedBars([hour(0)])[0]!.shares).toEqual([0]);
   });
 
   test("are told in one line", () => {

@@ -28,11 +28,24 @@ export function fromCsv(text: string): string[][] {
   return rows;
 }
 
-/** A table as text, which `fromCsv` and spreadsheets read. */
-export function toCsv(rows: readonly (readonly (string | number | null | undefined)[])[]): string {
-  const value = (item: string | number | null | undefined) => {
-    const text = String(item ?? "");
+/** A row of a file. */
+export type Cells = (string | number | null | undefined)[];
+
+/**
+ * A table as text, which `fromCsv` and spreadsheets read.
+ *
+ * A spreadsheet calculates what begins as a formula does. A text that does so and is no number gets
+ * an apostrophe in front, which marks it as a text there.
+ */
+export function toCsv(rows: readonly Readonly<Cells>[]): string {
+  const value = (item: Cells[number]) => {
+    const text = typeof item === "string" ? inert(item) : String(item ?? "");
     return /[",\t;\r\n]/.test(text) ? `"${text.replaceAll('"', '""')}"` : text;
   };
   return rows.map((row) => `${row.map(value).join(",")}\r\n`).join("");
+}
+
+function inert(text: string): string {
+  const isNumber = text.trim() !== "" && Number.isFinite(Number(text));
+  return /^\s*[=+\-@]/.test(text) && !isNumber ? `'${text}` : text;
 }

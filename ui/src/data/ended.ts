@@ -7,7 +7,7 @@ export const ENDS = ["succeeded", "failed", "cancelled"] as const;
 export type End = (typeof ENDS)[number];
 
 /** Bars of one way to end, one an hour. */
-export interface EndedRow {
+export interface EndedBars {
   end: End;
   total: number;
   /** Height of each bar, as a share of the highest bar of all rows. */
@@ -15,7 +15,7 @@ export interface EndedRow {
 }
 
 /** The rows of the chart, one for each way to end. */
-export function endedRows(hours: readonly EndedHour[]): EndedRow[] {
+export function endedBars(hours: readonly EndedHour[]): EndedBars[] {
   const most = hours.reduce((top, hour) => ENDS.reduce((one, end) => Math.max(one, hour[end]), top), 1);
   return ENDS.map((end) => ({
     end,

@@ -1,7 +1,6 @@
 /** Curves that are drawn together: those of runs, or the means of groups. */
 
-import type { ChartData, Line } from "../parts/chart_options";
-import type { Key } from "../parts/frame";
+import type { ChartData, Key, Line } from "./chart";
 import { looks } from "./colours";
 import { type CompareView, CURVES, groupId } from "./compare_view";
 import {

@@ -2,6 +2,7 @@
 
 import { useMemo, useState } from "preact/hooks";
 import * as api from "../data/api";
+import type { Key } from "../data/chart";
 import { looks } from "../data/colours";
 import { toggled } from "../data/address";
 import { compareView, CURVES, labelNames, withView } from "../data/compare_view";
@@ -14,7 +15,7 @@ import { chartOf, ofGroups, ofRun, type Series } from "../data/series";
 import { shortId, title } from "../data/words";
 import { Empty, Problem, Words } from "../parts/basics";
 import { Chart } from "../parts/chart";
-import type { Key } from "../parts/frame";
+import { Choice, Smoothing, Switch } from "../parts/chart_controls";
 import { go } from "../parts/router";
 
 /** Pause between reads of the means while any run goes on. */
@@ -169,53 +170,26 @@ function Controls({ query, records, smoothing: [smoothing, setSmoothing] }: Cont
   const { curve, group, isLog } = compareView(query);
   const set = (name: string, value: string) => go(withView(query, { [name]: value }), true);
   const labels = labelNames(records, group);
+  const groups = Object.fromEntries([["", "no label"], ...labels.map((name) => [name, name])]);
   return (
     <>
-      <label class="slider">
-        Curve
-        <select value={curve} onChange={(event) => set("curve", event.currentTarget.value)}>
-          {Object.entries(CURVES).map(([name, text]) => (
-            <option key={name} value={name}>
-              {text}
-            </option>
-          ))}
-        </select>
-      </label>
+      <Choice name="Curve" value={curve} options={CURVES} onChoose={(name) => set("curve", name)} />
       {labels.length > 0 && (
-        <label class="slider">
-          Group by
-          <select value={group} onChange={(event) => set("group", event.currentTarget.value)}>
-            <option value="">no label</option>
-            {labels.map((name) => (
-              <option key={name} value={name}>
-                {name}
-              </option>
-            ))}
-          </select>
-        </label>
+        <Choice
+          name="Group by"
+          value={group}
+          options={groups}
+          onChoose={(name) => set("group", name)}
+        />
       )}
       {curve === "train" && !group && (
-        <label class="slider">
-          Smoothing
-          <input
-            type="range"
-            min="0"
-            max="0.98"
-            step="0.02"
-            value={smoothing}
-            onInput={(event) => setSmoothing(Number(event.currentTarget.value))}
-            onChange={(event) => set("smoothing", event.currentTarget.value)}
-          />
-        </label>
+        <Smoothing
+          share={smoothing}
+          onMove={setSmoothing}
+          onSet={(share) => set("smoothing", String(share))}
+        />
       )}
-      <button
-        type="button"
-        class="button small"
-        aria-pressed={isLog}
-        onClick={() => set("log", isLog ? "" : "1")}
-      >
-        Log axis
-      </button>
+      <Switch name="Log axis" isOn={isLog} onTurn={(isOn) => set("log", isOn ? "1" : "")} />
     </>
   );
 }

@@ -1,13 +1,15 @@
 /** What runs were given and what they reached, each run a line across parallel axes. */
 
-import { useState } from "preact/hooks";
-import { fitted, moved } from "../data/axis";
+import { fitted } from "../data/axis";
+import type { Key } from "../data/chart";
+import { parallelRows } from "../data/chart_files";
 import type { LiveRun } from "../data/live_runs";
 import type { Difference } from "../data/messages";
 import { DASH, figure, percent, real } from "../data/numbers";
 import { fieldAxes, MOST_FIELDS, type ParallelAxis, resultAxis, strokes } from "../data/parallel";
 import { Section, Words } from "../parts/basics";
-import { Frame, useWidth } from "../parts/frame";
+import { Drawing, type Reading, useReading } from "../parts/drawing";
+import { Frame } from "../parts/frame";
 import { Table } from "../parts/table";
 import { keyOf } from "./compare_curves";
 
@@ -37,7 +39,12 @@ export function Parallel({ runs, differences }: ParallelProps) {
   if (axes.length < 2) return null;
   return (
     <Section title="Fields and results">
-      <Frame keys={keys} table={() => <Values runs={runs} axes={axes} />}>
+      <Frame
+        name="Fields and results"
+        keys={keys}
+        table={() => <Values runs={runs} axes={axes} />}
+        csv={() => parallelRows(runs.map(({ log }) => ({ id: log.runId, ...key(log) })), axes)}
+      >
         <Axes axes={axes} keys={keys} />
         {fields.length > MOST_FIELDS && (
           <p class="note">
@@ -51,27 +58,17 @@ export function Parallel({ runs, differences }: ParallelProps) {
 
 interface AxesProps {
   axes: readonly ParallelAxis[];
-  keys: readonly { name: string; colour: string; dash?: number[] }[];
+  keys: readonly Key[];
 }
 
 function Axes({ axes, keys }: AxesProps) {
-  const [place, wide] = useWidth();
-  const [wanted, setAt] = useState(Infinity); // the last one, as long as results arrive
-  const last = axes.length - 1;
-  const at = Math.min(wanted, last);
-  const axis = axes[at]!;
-  const width = Math.max(wide, ROOM * axes.length);
-  const x = (index: number) => SIDE + (index * (width - 2 * SIDE)) / last;
-  const y = (share: number) => TOP + (1 - share) * (HEIGHT - TOP - BOTTOM);
-  const move = (event: KeyboardEvent) => {
-    const to = moved(event.key, at, axes.length);
-    if (to === undefined) return;
-    event.preventDefault();
-    setAt(to);
-  };
+  const reading = useReading(axes.length);
+  const axis = axes[reading.at]!;
   return (
-    <>
-      <div class="chart-axis" aria-live="polite">
+    <Drawing
+      class="parallel"
+      label={`${keys.length} runs across ${axes.map(({ name }) => name).join(", ")}. Left and right read an axis; the button “Table” lists them.`}
+      said={
         <span class="parallel-read">
           <b>{axis.name}</b>
           {keys.map((key, run) => (
@@ -81,65 +78,72 @@ function Axes({ axes, keys }: AxesProps) {
             </span>
           ))}
         </span>
-      </div>
-      <div
-        ref={place}
-        class="drawing parallel"
-        role="img"
-        tabIndex={0}
-        aria-label={`${keys.length} runs across ${axes.map(({ name }) => name).join(", ")}. Left and right read an axis; the button “Table” lists them.`}
-        onKeyDown={move}
-      >
-        {wide > 0 && (
-          <svg width={width} height={HEIGHT}>
-            {axes.map((one, index) => (
-              <g key={one.name} onPointerEnter={() => setAt(index)}>
-                <rect x={x(index) - ROOM / 2} width={ROOM} height={HEIGHT} fill="transparent" />
-                <path
-                  d={`M${x(index)} ${y(1)}V${y(0)}`}
-                  class={index === at ? "parallel-axis is-read" : "parallel-axis"}
-                />
-                <text
-                  x={x(index)}
-                  y={HEIGHT - 6}
-                  class={one.isResult ? "row-label is-pooled" : "row-label"}
-                  text-anchor="middle"
-                >
-                  {fitted(shortName(one), NAME_ROOM)}
-                </text>
-              </g>
+      }
+      reading={reading}
+    >
+      {(wide) => <Lines axes={axes} keys={keys} wide={wide} reading={reading} />}
+    </Drawing>
+  );
+}
+
+interface LinesProps extends AxesProps {
+  /** Width of the room for them. */
+  wide: number;
+  reading: Reading;
+}
+
+function Lines({ axes, keys, wide, reading }: LinesProps) {
+  const last = axes.length - 1;
+  const width = Math.max(wide, ROOM * axes.length);
+  const x = (index: number) => SIDE + (index * (width - 2 * SIDE)) / last;
+  const y = (share: number) => TOP + (1 - share) * (HEIGHT - TOP - BOTTOM);
+  return (
+    <svg width={width} height={HEIGHT}>
+      {axes.map((one, index) => (
+        <g key={one.name} onPointerEnter={() => reading.read(index)}>
+          <rect x={x(index) - ROOM / 2} width={ROOM} height={HEIGHT} class="row-mark" />
+          <path
+            d={`M${x(index)} ${y(1)}V${y(0)}`}
+            class={index === reading.at ? "parallel-axis is-read" : "parallel-axis"}
+          />
+          <text
+            x={x(index)}
+            y={HEIGHT - 6}
+            class={one.isResult ? "row-label is-pooled" : "row-label"}
+            text-anchor="middle"
+          >
+            {fitted(shortName(one), NAME_ROOM)}
+          </text>
+        </g>
+      ))}
+      {keys.map((key, run) =>
+        strokes(axes, run).map((stroke, part) => (
+          <g key={`${run} ${part}`} class="parallel-run">
+            <path
+              d={`M${stroke.map(([index, share]) => `${x(index)} ${y(share)}`).join("L")}`}
+              stroke={key.colour}
+              stroke-dasharray={key.dash?.join(" ")}
+            />
+            {stroke.map(([index, share]) => (
+              <circle key={index} cx={x(index)} cy={y(share)} r={3} fill={key.colour} />
             ))}
-            {keys.map((key, run) =>
-              strokes(axes, run).map((stroke, part) => (
-                <g key={`${run} ${part}`} class="parallel-run">
-                  <path
-                    d={`M${stroke.map(([index, share]) => `${x(index)} ${y(share)}`).join("L")}`}
-                    stroke={key.colour}
-                    stroke-dasharray={key.dash?.join(" ")}
-                  />
-                  {stroke.map(([index, share]) => (
-                    <circle key={index} cx={x(index)} cy={y(share)} r={3} fill={key.colour} />
-                  ))}
-                </g>
-              )),
-            )}
-            {axes.map((one, index) =>
-              marksOf(one).map((mark) => (
-                <text
-                  key={`${index} ${mark.place}`}
-                  x={x(index) + (index === last ? -6 : 6)}
-                  text-anchor={index === last ? "end" : "start"}
-                  y={y(mark.place) + (mark.place > 0.5 ? -4 : 13)}
-                  class="axis-text parallel-mark"
-                >
-                  {fitted(mark.text, ROOM - 16)}
-                </text>
-              )),
-            )}
-          </svg>
-        )}
-      </div>
-    </>
+          </g>
+        )),
+      )}
+      {axes.map((one, index) =>
+        marksOf(one).map((mark) => (
+          <text
+            key={`${index} ${mark.place}`}
+            x={x(index) + (index === last ? -6 : 6)}
+            text-anchor={index === last ? "end" : "start"}
+            y={y(mark.place) + (mark.place > 0.5 ? -4 : 13)}
+            class="axis-text parallel-mark"
+          >
+            {fitted(mark.text, ROOM - 16)}
+          </text>
+        )),
+      )}
+    </svg>
   );
 }
 

@@ -1,85 +1,9 @@
 /** Options of uPlot for the page's charts. */
 
 import uPlot from "uplot";
+import { type ChartData, isLone, placeOf, range, type Shape } from "../data/chart";
 import { count, tick } from "../data/numbers";
-import { type Column, withoutOutliers } from "../data/curves";
 import { colour } from "./scheme";
-
-export interface Line {
-  name: string;
-  values: Column;
-  colour: string;
-  width?: number;
-  dash?: number[];
-  isStepped?: boolean;
-  /** Whether it is an end of an interval: between the low and, next to it, the high end is a band. */
-  isEdge?: boolean;
-}
-
-export type Shape = "disc" | "ring" | "triangle";
-
-/** Points that are no line, such as candidates. */
-export interface Dots {
-  shape: Shape;
-  colour: string;
-  points: readonly { step: number; value: number }[];
-}
-
-/** A vertical line at a step. */
-export interface Rule {
-  step: number;
-  name: string;
-  colour: string;
-  isStrong: boolean;
-}
-
-export interface ChartData {
-  steps: number[];
-  /** What the horizontal axis counts, and the place of a step on it; steps if it is left out. */
-  along?: { name: string; place: (step: number) => number };
-  lines: readonly Line[];
-  dots?: readonly Dots[];
-  rules?: readonly Rule[];
-  /** What the vertical axis says. */
-  title: string;
-  isLog: boolean;
-  /** Whether the vertical axis leaves out values that are far from all others. */
-  isClipped?: boolean;
-}
-
-/** The place of a step on the horizontal axis. */
-export function placeOf(data: ChartData, step: number): number {
-  return data.along === undefined ? step : data.along.place(step);
-}
-
-/**
- * The range of the vertical axis: all that is drawn between two places.
- *
- * @returns Lowest and highest value, with a margin; 0 to 1 if there is none.
- */
-export function range(data: ChartData, from: number, to: number): [number, number] {
-  let [low, high] = [Infinity, -Infinity];
-  const isSeen = (step: number, value: number | null): value is number => {
-    const place = placeOf(data, step);
-    if (value === null || !Number.isFinite(value) || place < from || place > to) return false;
-    return !data.isLog || value > 0;
-  };
-  const see = (values: number[]) => {
-    // Each line by itself: the losses of two splits may be far from each other.
-    for (const value of (data.isClipped && withoutOutliers(values)) || values) {
-      low = Math.min(low, value);
-      high = Math.max(high, value);
-    }
-  };
-  for (const { values } of data.lines)
-    see(values.filter((value, at): value is number => isSeen(data.steps[at]!, value)));
-  for (const { points } of data.dots ?? [])
-    see(points.filter(({ step, value }) => isSeen(step, value)).map(({ value }) => value));
-  if (low > high) return data.isLog ? [0.1, 1] : [0, 1];
-  if (data.isLog) return low === high ? [low / 2, high * 2] : [low / 1.08, high * 1.08];
-  const margin = 0.06 * (high - low) || 0.05 * Math.abs(high) || 0.5;
-  return [low - margin, high + margin];
-}
 
 /** Distances of ticks on the axis of steps. */
 const WHOLE = [1, 2, 5]
@@ -143,12 +67,6 @@ export function options(
       setCursor: [(chart) => onCursor(chart.cursor.idx ?? undefined)],
     },
   };
-}
-
-/** Whether a line has a single value, which is no line. */
-export function isLone(values: Column): boolean {
-  let found = 0;
-  return values.every((value) => value === null || ++found < 2) && found === 1;
 }
 
 function drawRules(chart: uPlot, data: ChartData, ratio: number): void {

@@ -1,91 +1,69 @@
-/** The frame of a chart: what is drawn how, its controls, and a table of the same figures. */
+/** The frame of a chart: what is drawn how, its controls, a table of the same figures, and files. */
 
 import type { ComponentChildren } from "preact";
-import { useEffect, useRef, useState } from "preact/hooks";
-import { toCsv } from "../data/csv";
-import type { Shape } from "./chart_options";
-
-export interface Key {
-  name: string;
-  colour: string;
-  /** What is drawn so: a line, a vertical rule, or the shape of dots. */
-  sort: "line" | "stairs" | "faint" | "rule" | "dashed" | "diamond" | "bar" | Shape;
-  dash?: number[];
-}
-
-/** A row of a file. */
-export type Cells = (string | number | null | undefined)[];
+import { useRef, useState } from "preact/hooks";
+import type { Key } from "../data/chart";
+import { type Cells, toCsv } from "../data/csv";
+import type { Inks, Picture } from "../data/svg";
+import { pictureOf, save } from "./saving";
 
 interface FrameProps {
-  keys: readonly Key[];
+  /** What its files are called. */
+  name: string;
+  keys?: readonly Key[];
   /** What can be done with what a key names. */
   tools?: ((key: number) => ComponentChildren) | undefined;
   controls?: ComponentChildren;
-  /** The same figures, for those who cannot or would not look at the chart. */
-  table: () => ComponentChildren;
-  /** All figures, with a row of names, and what their file is called. */
-  csv?: { name: string; rows: () => Cells[] };
+  /** The same figures, for those who cannot or would not look at the chart; a table needs none. */
+  table?: () => ComponentChildren;
+  /** All figures, with a row of names. */
+  csv: () => Cells[];
+  /** Draws what is not drawn as SVG on the page. */
+  svg?: (inks: Inks) => Picture;
   children: ComponentChildren;
 }
 
-export function Frame({ keys, tools, controls, table, csv, children }: FrameProps) {
+export function Frame({ name, keys = [], tools, controls, table, csv, svg, children }: FrameProps) {
   const [isTable, setTable] = useState(false);
+  const place = useRef<HTMLElement>(null);
+  const saveCsv = () => save(`${name}.csv`, "text/csv", toCsv(csv()));
+  const saveSvg = () => save(`${name}.svg`, "image/svg+xml", pictureOf(place.current!, name, svg));
   return (
-    <figure class="chart">
+    <figure class="chart" ref={place}>
       <div class="chart-head">
-        <Keys keys={keys} tools={tools} />
+        {keys.length > 0 && <Keys keys={keys} tools={tools} />}
         <div class="chart-controls">
           {controls}
-          <button
-            type="button"
-            class="button small"
-            aria-pressed={isTable}
-            onClick={() => setTable(!isTable)}
-          >
-            Table
-          </button>
-          {csv && (
+          {table && (
             <button
               type="button"
               class="button small"
-              onClick={() => save(`${csv.name}.csv`, toCsv(csv.rows()))}
+              aria-pressed={isTable}
+              onClick={() => setTable(!isTable)}
             >
-              CSV
+              Table
             </button>
           )}
+          <button type="button" class="button small" onClick={saveCsv}>
+            CSV
+          </button>
+          <button
+            type="button"
+            class="button small"
+            disabled={isTable}
+            title={isTable ? "of the chart, not of its table" : undefined}
+            onClick={saveSvg}
+          >
+            SVG
+          </button>
         </div>
       </div>
-      {isTable ? table() : children}
+      {isTable && table ? table() : children}
     </figure>
   );
 }
 
-/** Has the browser save a text as a file. */
-function save(name: string, text: string): void {
-  const address = URL.createObjectURL(new Blob([text], { type: "text/csv" }));
-  const link = document.createElement("a");
-  link.href = address;
-  link.download = name;
-  link.click();
-  setTimeout(() => URL.revokeObjectURL(address), 60_000);
-}
-
-/** An element, and its width in pixels; 0 before it is measured. */
-export function useWidth() {
-  const place = useRef<HTMLDivElement>(null);
-  const [width, setWidth] = useState(0);
-  useEffect(() => {
-    const host = place.current!;
-    const measure = () => setWidth(host.clientWidth);
-    const watcher = new ResizeObserver(measure);
-    watcher.observe(host);
-    measure();
-    return () => watcher.disconnect();
-  }, []);
-  return [place, width] as const;
-}
-
-function Keys({ keys, tools }: Pick<FrameProps, "keys" | "tools">) {
+function Keys({ keys, tools }: { keys: readonly Key[]; tools: FrameProps["tools"] }) {
   return (
     <ul class="keys">
       {keys.map((key, at) => (

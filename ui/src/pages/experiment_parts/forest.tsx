@@ -1,11 +1,13 @@
 /** Differences of the subject to the other arms, with their intervals. */
 
-import { useState } from "preact/hooks";
-import { fitted, moved, places, type Scale, scale, ticks } from "../../data/axis";
+import { fitted, places, type Scale, scale, ticks } from "../../data/axis";
+import type { Key } from "../../data/chart";
+import { forestRows } from "../../data/chart_files";
 import { counted, tick } from "../../data/numbers";
 import type { ForestChart, ForestRow } from "../../data/report";
 import { Words } from "../../parts/basics";
-import { Frame, type Key, useWidth } from "../../parts/frame";
+import { Drawing, type Reading as ReadRow, useReading } from "../../parts/drawing";
+import { Frame } from "../../parts/frame";
 import { Reading } from "../../parts/report_table";
 import { Table } from "../../parts/table";
 
@@ -25,17 +27,45 @@ export function Forest({ chart }: { chart: ForestChart }) {
     { name: "interval includes zero", sort: "diamond", colour: COLOURS["not shown"]! },
   ];
   return (
-    <Frame keys={keys} table={() => <ForestTable chart={chart} title={title} />}>
-      <Drawing chart={chart} title={title} />
+    <Frame
+      name={title}
+      keys={keys}
+      table={() => <ForestTable chart={chart} title={title} />}
+      csv={() => forestRows(chart)}
+    >
+      <Differences chart={chart} title={title} />
     </Frame>
   );
 }
 
-function Drawing({ chart, title }: { chart: ForestChart; title: string }) {
-  const [place, width] = useWidth();
-  const [at, setAt] = useState(0);
+function Differences({ chart, title }: { chart: ForestChart; title: string }) {
+  const reading = useReading(chart.rows.length, 0);
+  return (
+    <>
+      <Drawing
+        label={`${title}, with 95% intervals. Up and down read the rows; the button “Table” lists them.`}
+        title={title}
+        said={read(chart.rows[reading.at]!)}
+        reading={reading}
+      >
+        {(width) => <Rows chart={chart} width={width} reading={reading} />}
+      </Drawing>
+      <p class="note">
+        Paired by task, variation and seed, with 95% intervals. Diamonds are pooled over tasks, dots
+        are single tasks; an open mark has no interval.
+      </p>
+    </>
+  );
+}
+
+interface RowsProps {
+  chart: ForestChart;
+  width: number;
+  reading: ReadRow;
+}
+
+function Rows({ chart, width, reading }: RowsProps) {
   const { rows } = chart;
-  const current = rows[Math.min(at, rows.length - 1)]!;
   const isNarrow = width < 520;
   const left = isNarrow ? 0 : Math.min(200, 26 + 6.6 * longest(rows));
   const right = width >= 760 ? 236 : 8;
@@ -43,73 +73,46 @@ function Drawing({ chart, title }: { chart: ForestChart; title: string }) {
   const tops = places(rows).map((row) => TOP + row * height);
   const bottom = tops.at(-1)! + height + 4;
   const x = scale(chart.low, chart.high, left + 8, width - right - 8);
-  const move = (event: KeyboardEvent) => {
-    const to = moved(event.key, at, rows.length);
-    if (to === undefined) return;
-    event.preventDefault();
-    setAt(to);
-  };
   return (
-    <>
-      <div class="chart-axis">
-        <span>{title}</span>
-        <span>{read(current)}</span>
-      </div>
-      <div
-        ref={place}
-        class="drawing"
-        role="img"
-        tabIndex={0}
-        aria-label={`${title}, with 95% intervals. Up and down read the rows; the button “Table” lists them.`}
-        onKeyDown={move}
-      >
-        {width > 0 && (
-          <svg width={width} height={bottom + 18}>
-            <Axis x={x} chart={chart} bottom={bottom} most={isNarrow ? 4 : 9} />
-            <text x={x(0) - 8} y={14} class="axis-text" text-anchor="end">
-              ← {fitted(chart.subject, x(0) - left - 90)} better
+    <svg width={width} height={bottom + 18}>
+      <Axis x={x} chart={chart} bottom={bottom} most={isNarrow ? 4 : 9} />
+      <text x={x(0) - 8} y={14} class="axis-text" text-anchor="end">
+        ← {fitted(chart.subject, x(0) - left - 90)} better
+      </text>
+      <text x={x(0) + 8} y={14} class="axis-text">
+        other arm better →
+      </text>
+      {rows.map((row, index) => (
+        <g key={index} onPointerEnter={() => reading.read(index)}>
+          <rect
+            x={0}
+            y={tops[index]! - 1}
+            width={width}
+            height={height}
+            rx={3}
+            class={index === reading.at ? "row-mark is-current" : "row-mark"}
+          />
+          <text
+            x={isNarrow ? 2 : 4 + (row.task ? 14 : 0)}
+            y={tops[index]! + 15}
+            class={row.task ? "row-label" : "row-label is-pooled"}
+          >
+            {fitted(row.label, isNarrow ? width - 110 : left - 18)}
+          </text>
+          {(right > 100 || isNarrow) && (
+            <text
+              x={width - 6}
+              y={tops[index]! + 15}
+              class={row.task ? "row-label" : "row-label is-pooled"}
+              text-anchor="end"
+            >
+              {isNarrow ? row.reading : row.difference}
             </text>
-            <text x={x(0) + 8} y={14} class="axis-text">
-              other arm better →
-            </text>
-            {rows.map((row, index) => (
-              <g key={index} onPointerEnter={() => setAt(index)}>
-                <rect
-                  x={0}
-                  y={tops[index]! - 1}
-                  width={width}
-                  height={height}
-                  rx={3}
-                  class={row === current ? "row-mark is-current" : "row-mark"}
-                />
-                <text
-                  x={isNarrow ? 2 : 4 + (row.task ? 14 : 0)}
-                  y={tops[index]! + 15}
-                  class={row.task ? "row-label" : "row-label is-pooled"}
-                >
-                  {fitted(row.label, isNarrow ? width - 110 : left - 18)}
-                </text>
-                {(right > 100 || isNarrow) && (
-                  <text
-                    x={width - 6}
-                    y={tops[index]! + 15}
-                    class={row.task ? "row-label" : "row-label is-pooled"}
-                    text-anchor="end"
-                  >
-                    {isNarrow ? row.reading : row.difference}
-                  </text>
-                )}
-                <Interval row={row} x={x} y={tops[index]! + (isNarrow ? 28 : 11)} />
-              </g>
-            ))}
-          </svg>
-        )}
-      </div>
-      <p class="note">
-        Paired by task, variation and seed, with 95% intervals. Diamonds are pooled over tasks, dots
-        are single tasks; an open mark has no interval.
-      </p>
-    </>
+          )}
+          <Interval row={row} x={x} y={tops[index]! + (isNarrow ? 28 : 11)} />
+        </g>
+      ))}
+    </svg>
   );
 }
 

@@ -1,8 +1,11 @@
 /** Arms x tasks, and what the arms spent. */
 
+import { budgetPicture, byArm } from "../../data/cells_picture";
+import { budgetRows } from "../../data/chart_files";
 import { counted } from "../../data/numbers";
 import type { BudgetUse, GridCell, GridRow } from "../../data/report";
 import { Meter, Words } from "../../parts/basics";
+import { Frame } from "../../parts/frame";
 import { type ColumnOf, Table } from "../../parts/table";
 
 export function Grid({ rows, figure }: { rows: readonly GridRow[]; figure: string }) {
@@ -63,30 +66,25 @@ function Done({ cell, arm }: { cell: GridCell; arm: string }) {
   );
 }
 
-interface ArmBudgets {
-  arm: string;
-  uses: BudgetUse[];
-}
-
 export function Budgets({ uses }: { uses: readonly BudgetUse[] }) {
-  const arms = [...new Set(uses.map((use) => use.arm))].map((arm) => ({
-    arm,
-    uses: uses.filter((use) => use.arm === arm),
-  }));
-  const resources = arms[0]?.uses.map((use) => use.resource) ?? [];
-  const columns: ColumnOf<ArmBudgets>[] = [
-    { name: "arm", class: "cell-name", cell: ({ arm }) => <Words text={arm} /> },
-    ...resources.map((resource, at) => ({
+  const { arms, resources, of } = byArm(uses);
+  const columns: ColumnOf<string>[] = [
+    { name: "arm", class: "cell-name", cell: (arm) => <Words text={arm} /> },
+    ...resources.map((resource) => ({
       name: resource,
       class: "cell-budget",
-      cell: (row: ArmBudgets) => <Used use={row.uses[at]} />,
+      cell: (arm: string) => <Used use={of(arm, resource)} />,
     })),
   ];
   return (
-    <>
-      <Table label="Budget used" columns={columns} rows={arms} id={({ arm }) => arm} />
+    <Frame
+      name="Budget used"
+      csv={() => budgetRows(uses)}
+      svg={(inks) => budgetPicture(uses, inks)}
+    >
+      <Table label="Budget used" columns={columns} rows={arms} id={(arm) => arm} />
       <p class="note">Means per run, and the limits that hold for every run.</p>
-    </>
+    </Frame>
   );
 }
 

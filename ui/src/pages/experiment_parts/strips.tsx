@@ -3,10 +3,13 @@
 import { useState } from "preact/hooks";
 import { compareAddress, runAddress } from "../../data/address";
 import { fitted, scale, ticks } from "../../data/axis";
+import type { Key } from "../../data/chart";
+import { stripRows } from "../../data/chart_files";
 import { count, figure, tick } from "../../data/numbers";
 import type { Dot, SeedRow, SeedTable, Strip, StripChart, StripPanel } from "../../data/report";
 import { StateBadge, Words } from "../../parts/basics";
-import { Frame, type Key, useWidth } from "../../parts/frame";
+import { Drawing } from "../../parts/drawing";
+import { Frame } from "../../parts/frame";
 import { go, Link } from "../../parts/router";
 import { type ColumnOf, Table } from "../../parts/table";
 
@@ -27,7 +30,12 @@ export function Strips({ chart, seeds, subject }: StripsProps) {
   ];
   const left = chart.tasks - chart.panels.length;
   return (
-    <Frame keys={keys} table={() => <Seeds seeds={seeds} />}>
+    <Frame
+      name={`${chart.figure} of every run`}
+      keys={keys}
+      table={() => <Seeds seeds={seeds} />}
+      csv={() => stripRows(chart)}
+    >
       <div class="columns panels">
         {chart.panels.map((panel) => (
           <Panel key={panel.task} panel={panel} title={chart.figure} />
@@ -42,8 +50,32 @@ export function Strips({ chart, seeds, subject }: StripsProps) {
 }
 
 function Panel({ panel, title }: { panel: StripPanel; title: string }) {
-  const [place, width] = useWidth();
   const [said, setSaid] = useState("");
+  return (
+    <div class="panel">
+      <Drawing
+        label={`${title} of every run on ${panel.task}: ${panel.strips.map(means).join(", ")}`}
+        title={
+          <b>
+            <Words text={panel.task} />
+          </b>
+        }
+        said={said}
+        onLeave={() => setSaid("")}
+      >
+        {(width) => <Dots panel={panel} width={width} onRead={setSaid} />}
+      </Drawing>
+    </div>
+  );
+}
+
+interface DotsProps {
+  panel: StripPanel;
+  width: number;
+  onRead: (text: string) => void;
+}
+
+function Dots({ panel, width, onRead }: DotsProps) {
   const isNarrow = width < 380;
   const height = isNarrow ? 40 : ROW;
   const letters = Math.max(...panel.strips.map((strip) => [...strip.arm].length));
@@ -52,76 +84,47 @@ function Panel({ panel, title }: { panel: StripPanel; title: string }) {
   const x = scale(panel.low, panel.high, left + 6, width - right - 6);
   const bottom = panel.strips.length * height + 4;
   return (
-    <div class="panel">
-      <div class="chart-axis">
-        <b>
-          <Words text={panel.task} />
-        </b>
-        <span>{said}</span>
-      </div>
-      <div
-        ref={place}
-        class="drawing"
-        role="img"
-        aria-label={`${title} of every run on ${panel.task}: ${panel.strips.map(means).join(", ")}`}
-        onPointerLeave={() => setSaid("")}
-      >
-        {width > 0 && (
-          <svg width={width} height={bottom + 18}>
-            {ticks(panel.low, panel.high, isNarrow ? 4 : 7).map((value) => (
-              <g key={value}>
-                <path d={`M${x(value)} 0V${bottom}`} class="grid-line" />
-                <text x={x(value)} y={bottom + 13} class="axis-text" text-anchor="middle">
-                  {tick(value)}
-                </text>
-              </g>
+    <svg width={width} height={bottom + 18}>
+      {ticks(panel.low, panel.high, isNarrow ? 4 : 7).map((value) => (
+        <g key={value}>
+          <path d={`M${x(value)} 0V${bottom}`} class="grid-line" />
+          <text x={x(value)} y={bottom + 13} class="axis-text" text-anchor="middle">
+            {tick(value)}
+          </text>
+        </g>
+      ))}
+      {panel.strips.map((strip, row) => {
+        const top = row * height;
+        const middle = top + (isNarrow ? 27 : height / 2);
+        const baseline = isNarrow ? top + 13 : middle + 4;
+        const colour = strip.isSubject ? "var(--accent)" : "var(--muted)";
+        return (
+          <g key={strip.arm}>
+            <text x={2} y={baseline} class={strip.isSubject ? "row-label is-pooled" : "row-label"}>
+              {fitted(strip.arm, isNarrow ? width - 80 : left - 6)}
+            </text>
+            <text x={width - 4} y={baseline} class="row-label" text-anchor="end">
+              {figure(strip.mean ?? undefined)}
+            </text>
+            {strip.dots.map((dot) => (
+              <circle
+                key={dot.runId}
+                cx={x(dot.value)}
+                cy={middle + dot.lift * ROW}
+                r={3.4}
+                fill={colour}
+                class="run-dot"
+                onPointerEnter={() => onRead(read(strip, dot))}
+                onClick={() => go(runAddress(dot.runId))}
+              />
             ))}
-            {panel.strips.map((strip, row) => {
-              const top = row * height;
-              const middle = top + (isNarrow ? 27 : height / 2);
-              const colour = strip.isSubject ? "var(--accent)" : "var(--muted)";
-              return (
-                <g key={strip.arm}>
-                  <text
-                    x={2}
-                    y={isNarrow ? top + 13 : middle + 4}
-                    class={strip.isSubject ? "row-label is-pooled" : "row-label"}
-                  >
-                    {fitted(strip.arm, isNarrow ? width - 80 : left - 6)}
-                  </text>
-                  <text
-                    x={width - 4}
-                    y={isNarrow ? top + 13 : middle + 4}
-                    class="row-label"
-                    text-anchor="end"
-                  >
-                    {figure(strip.mean ?? undefined)}
-                  </text>
-                  {strip.dots.map((dot) => (
-                    <circle
-                      key={dot.runId}
-                      cx={x(dot.value)}
-                      cy={middle + dot.lift * ROW}
-                      r={3.4}
-                      fill={colour}
-                      class="run-dot"
-                      onPointerEnter={() => setSaid(read(strip, dot))}
-                      onClick={() => go(runAddress(dot.runId))}
-                    />
-                  ))}
-                  {strip.mean !== null && (
-                    <path
-                      d={`M${x(strip.mean)} ${middle - 9}V${middle + 9}`}
-                      class="mean-mark"
-                    />
-                  )}
-                </g>
-              );
-            })}
-          </svg>
-        )}
-      </div>
-    </div>
+            {strip.mean !== null && (
+              <path d={`M${x(strip.mean)} ${middle - 9}V${middle + 9}`} class="mean-mark" />
+            )}
+          </g>
+        );
+      })}
+    </svg>
   );
 }
 

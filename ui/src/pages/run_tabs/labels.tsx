@@ -1,8 +1,11 @@
 /** What a classifier predicts for the rows of each label. */
 
+import { matrixPicture } from "../../data/cells_picture";
+import { matrixRows } from "../../data/chart_files";
 import type { LabelScore } from "../../data/messages";
 import { count, figure, int, percent, real } from "../../data/numbers";
 import { Section, Words } from "../../parts/basics";
+import { Frame } from "../../parts/frame";
 import { type ColumnOf, Table } from "../../parts/table";
 
 const FIGURES: readonly ColumnOf<LabelScore>[] = [
@@ -39,7 +42,11 @@ export function LabelsSection({ scores, title = "Labels on test" }: LabelsProps)
 /** Each row has the rows of a label: how many, and which share of them. */
 function Matrix({ scores, label }: { scores: readonly LabelScore[]; label: string }) {
   return (
-    <>
+    <Frame
+      name={label}
+      csv={() => matrixRows(scores)}
+      svg={(inks) => matrixPicture(scores, inks)}
+    >
       <div class="scroll" tabIndex={0} role="group" aria-label={label}>
         <table class="matrix">
           <thead>
@@ -71,7 +78,7 @@ function Matrix({ scores, label }: { scores: readonly LabelScore[]; label: strin
         A row has the rows of one label, a column those for which a label is predicted. Shares are
         those of a row; what is predicted rightly is framed.
       </p>
-    </>
+    </Frame>
   );
 }
 

@@ -2,13 +2,15 @@
 
 import { useMemo, useRef, useState } from "preact/hooks";
 import { fitted } from "../../data/axis";
+import type { Key } from "../../data/chart";
+import { lineageRows } from "../../data/chart_files";
 import { kin, lineage, type Lineage, type Node, proposalRows } from "../../data/lineage";
 import type { ProposalRow } from "../../data/lineage";
 import { type Spot, spots, stepped } from "../../data/lineage_layout";
 import { counted, figure } from "../../data/numbers";
 import type { RunLog } from "../../data/run_log";
 import { Empty, Section, Words } from "../../parts/basics";
-import { Frame, type Key } from "../../parts/frame";
+import { Frame } from "../../parts/frame";
 import { type ColumnOf, Table } from "../../parts/table";
 import { proposalText } from "./mentor";
 
@@ -31,8 +33,13 @@ export function LineageTab({ log }: { log: RunLog }) {
   if (graph.nodes.length === 0) return <Empty>No stage has begun so far.</Empty>;
   return (
     <Section title="What came of what">
-      <Frame keys={KEYS} table={() => <ProposalTable rows={rows} />}>
-        <Drawing graph={graph} />
+      <Frame
+        name="What came of what"
+        keys={KEYS}
+        table={() => <ProposalTable rows={rows} />}
+        csv={() => lineageRows(graph)}
+      >
+        <Graph graph={graph} />
       </Frame>
       <p class="note">
         From left to right. A proposal without parents stands behind the incumbent, whose vectors it
@@ -50,7 +57,7 @@ function hidden({ hiddenStages, hiddenProposals }: Lineage): string {
   return left.length > 0 ? `Not drawn: ${left.join(" and ")}; the table has all proposals.` : "";
 }
 
-function Drawing({ graph }: { graph: Lineage }) {
+function Graph({ graph }: { graph: Lineage }) {
   const [chosen, setChosen] = useState("");
   const place = useRef<HTMLDivElement>(null);
   const places = useMemo(() => spots(graph), [graph]);

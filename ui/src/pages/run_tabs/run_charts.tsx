@@ -2,6 +2,7 @@
 
 import { useMemo, useState } from "preact/hooks";
 import { AXES, axesOf, type Axis, placing } from "../../data/along";
+import type { ChartData, Key } from "../../data/chart";
 import {
   aligned,
   bestSoFar,
@@ -12,76 +13,13 @@ import {
   union,
 } from "../../data/curves";
 import { useZoom } from "../../data/hooks";
-import { counted, int } from "../../data/numbers";
+import { counted } from "../../data/numbers";
 import type { RunLog } from "../../data/run_log";
-import type { ScoredCandidate } from "../../data/run_parts";
-import { source } from "../../data/words";
 import { countBelow, type Curve, refined, type StepRange, type Zoomed } from "../../data/zoom";
 import { Chart } from "../../parts/chart";
-import type { ChartData, Dots, Rule, Shape } from "../../parts/chart_options";
-import type { Key } from "../../parts/frame";
+import { Choice, Smoothing, Switch } from "../../parts/chart_controls";
 import { colour, useScheme } from "../../parts/scheme";
-
-const SHAPES: { [source: string]: Shape } = {
-  snapshot: "disc",
-  projection: "ring",
-  proposal: "triangle",
-};
-const NAMES: { [source: string]: string } = {
-  snapshot: "snapshot",
-  projection: "in words",
-  proposal: "proposal",
-};
-
-function rules(log: RunLog): Rule[] {
-  const marks = log.stages.map((mark) => ({
-    step: mark.step,
-    name: mark.isRestart ? `▲ restart ${mark.stage}` : mark.stage > 0 ? `stage ${mark.stage}` : "",
-    colour: colour(mark.isRestart ? "--restart" : "--muted"),
-    isStrong: mark.isRestart,
-  }));
-  const resumed = log.attempts.slice(1).map((attempt) => ({
-    step: stepAt(log, attempt.checkpoint),
-    name: `⚡ attempt ${attempt.attempt}`,
-    colour: colour("--warn"),
-    isStrong: false,
-  }));
-  return [...marks, ...resumed];
-}
-
-/** The step of a checkpoint, by its sequence number. */
-function stepAt(log: RunLog, seq: number): number {
-  const entry = log.entries.find((item) => item.seq === seq);
-  return int(entry?.event.checkpointSaved?.step);
-}
-
-function dots(log: RunLog, value: (item: ScoredCandidate) => number | undefined): Dots[] {
-  return Object.entries(SHAPES).map(([name, shape]) => ({
-    shape,
-    colour: colour(`--${name}`),
-    points: log.candidates.flatMap((item) => {
-      const found = source(item.candidate.source) === name ? value(item) : undefined;
-      return found === undefined ? [] : [{ step: item.step, value: found }];
-    }),
-  }));
-}
-
-function dotKeys(log: RunLog): Key[] {
-  const present = new Set(log.candidates.map((item) => source(item.candidate.source)));
-  return Object.entries(SHAPES)
-    .filter(([name]) => present.has(name))
-    .map(([name, sort]) => ({ name: NAMES[name]!, sort, colour: colour(`--${name}`) }));
-}
-
-function ruleKeys(log: RunLog): Key[] {
-  const keys: Key[] = [];
-  if (log.stages.length > 1)
-    keys.push({ name: "stage", sort: "dashed", colour: colour("--muted") });
-  if (log.restarts > 0) keys.push({ name: "restart", sort: "rule", colour: colour("--restart") });
-  if (log.attempts.length > 1)
-    keys.push({ name: "resumed", sort: "dashed", colour: colour("--warn") });
-  return keys;
-}
+import { dotKeys, dots, ruleKeys, rules } from "./run_marks";
 
 export function LossChart({ log }: { log: RunLog }) {
   const [smoothing, setSmoothing] = useState(0.8);
@@ -142,58 +80,26 @@ export function LossChart({ log }: { log: RunLog }) {
     ...dotKeys(log),
     ...ruleKeys(log),
   ];
-  const controls = (
-    <>
-      {axes.length > 1 && (
-        <label class="slider">
-          Over
-          <select
-            value={axis}
-            onChange={(event) => setAxis(event.currentTarget.value as Axis)}
-          >
-            {axes.map((name) => (
-              <option key={name} value={name}>
-                {AXES[name]}
-              </option>
-            ))}
-          </select>
-        </label>
-      )}
-      <label class="slider">
-        Smoothing
-        <input
-          type="range"
-          min="0"
-          max="0.98"
-          step="0.02"
-          value={smoothing}
-          onInput={(event) => setSmoothing(Number(event.currentTarget.value))}
-        />
-      </label>
-      <button
-        type="button"
-        class="button small"
-        aria-pressed={isLog}
-        onClick={() => setLog(!isLog)}
-      >
-        Log axis
-      </button>
-      <button
-        type="button"
-        class="button small"
-        aria-pressed={isClipped}
-        onClick={() => setClipped(!isClipped)}
-      >
-        Without outliers
-      </button>
-    </>
-  );
   return (
     <Chart
       label={`Train loss and best selection loss over ${AXES[axis]}`}
       data={data}
       keys={keys}
-      controls={controls}
+      controls={
+        <>
+          {axes.length > 1 && (
+            <Choice
+              name="Over"
+              value={axis}
+              options={Object.fromEntries(axes.map((name) => [name, AXES[name]]))}
+              onChoose={(name) => setAxis(name as Axis)}
+            />
+          )}
+          <Smoothing share={smoothing} onMove={setSmoothing} />
+          <Switch name="Log axis" isOn={isLog} onTurn={setLog} />
+          <Switch name="Without outliers" isOn={isClipped} onTurn={setClipped} />
+        </>
+      }
       note={range && isLong ? inView(points, range, found) : notDrawn(log)}
       onZoom={zoom.set}
     />

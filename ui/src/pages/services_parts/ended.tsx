@@ -1,25 +1,30 @@
 /** How many runs ended in each hour of the last day. */
 
-import { useState } from "preact/hooks";
-import { moved } from "../../data/axis";
-import { endedRows, endedText, ENDS, hourText } from "../../data/ended";
-import type { ServicesWork } from "../../data/services";
+import { endedRows } from "../../data/chart_files";
+import { endedBars, endedText, ENDS, hourText } from "../../data/ended";
 import { count } from "../../data/numbers";
+import type { ServicesWork } from "../../data/services";
 import { Section } from "../../parts/basics";
-import { Frame, useWidth } from "../../parts/frame";
+import { Drawing, useReading } from "../../parts/drawing";
+import { Frame } from "../../parts/frame";
 import { type ColumnOf, Table } from "../../parts/table";
 
 type Ended = ServicesWork["ended"];
 
+const TITLE = "Runs ended, by the hour";
 const LEFT = 96;
 const BAR = 44;
 const ROW = BAR + 12;
 
 export function EndedSection({ ended }: { ended: Ended }) {
   return (
-    <Section title="Runs ended, by the hour">
-      <Frame keys={[]} table={() => <EndedTable ended={ended} />}>
-        <Drawing ended={ended} />
+    <Section title={TITLE}>
+      <Frame
+        name={TITLE}
+        table={() => <EndedTable ended={ended} />}
+        csv={() => endedRows(ended.hours)}
+      >
+        <Hours ended={ended} />
       </Frame>
       <p class="note">
         Of runs that were created within the last week
@@ -30,46 +35,34 @@ export function EndedSection({ ended }: { ended: Ended }) {
   );
 }
 
-function Drawing({ ended: { hours } }: { ended: Ended }) {
-  const [place, width] = useWidth();
-  const [chosen, setChosen] = useState<number | undefined>(undefined);
-  const at = Math.min(chosen ?? hours.length - 1, hours.length - 1);
-  const rows = endedRows(hours);
-  const step = Math.max(0, width - LEFT) / hours.length;
-  const move = (event: KeyboardEvent) => {
-    const to = moved(event.key, at, hours.length);
-    if (to === undefined) return;
-    event.preventDefault();
-    setChosen(to);
-  };
-  const see = (event: PointerEvent) => {
-    const x = event.clientX - (event.currentTarget as Element).getBoundingClientRect().left - LEFT;
-    setChosen(Math.min(hours.length - 1, Math.max(0, Math.floor(x / step))));
-  };
+function Hours({ ended: { hours } }: { ended: Ended }) {
+  const reading = useReading(hours.length);
+  const { at } = reading;
+  const rows = endedBars(hours);
+  const height = rows.length * ROW;
   return (
-    <>
-      <div class="chart-axis">
-        <span>{endedText(hours[at]!)}</span>
-      </div>
-      <div
-        ref={place}
-        class="drawing"
-        role="img"
-        tabIndex={0}
-        aria-label="Runs that ended, by the hour. Left and right read the hours; the button “Table” lists them."
-        onKeyDown={move}
-        onPointerMove={see}
-      >
-        {width > 0 && (
-          <svg width={width} height={rows.length * ROW}>
-            <rect
-              x={LEFT + at * step}
-              width={step}
-              height={rows.length * ROW}
-              class="row-mark is-current"
-            />
+    <Drawing
+      label="Runs that ended, by the hour. Left and right read the hours; the button “Table” lists them."
+      said={endedText(hours[at]!)}
+      below={[hourText(hours[0]!), "this hour"]}
+      reading={reading}
+    >
+      {(width) => {
+        const step = Math.max(0, width - LEFT) / hours.length;
+        return (
+          <svg width={width} height={height}>
+            {hours.map((hour, index) => (
+              <rect
+                key={hour.from}
+                x={LEFT + index * step}
+                width={step}
+                height={height}
+                class={index === at ? "row-mark is-current" : "row-mark"}
+                onPointerEnter={() => reading.read(index)}
+              />
+            ))}
             {rows.map((row, index) => (
-              <g key={row.end} transform={`translate(0 ${index * ROW})`}>
+              <g key={row.end} transform={`translate(0 ${index * ROW})`} class="unpointed">
                 <text x={0} y={BAR} class="row-label">
                   {row.end} {count(row.total)}
                 </text>
@@ -87,13 +80,9 @@ function Drawing({ ended: { hours } }: { ended: Ended }) {
               </g>
             ))}
           </svg>
-        )}
-      </div>
-      <div class="chart-axis below">
-        <span>{hourText(hours[0]!)}</span>
-        <span>this hour</span>
-      </div>
-    </>
+        );
+      }}
+    </Drawing>
   );
 }
 
@@ -105,7 +94,7 @@ function EndedTable({ ended: { hours } }: { ended: Ended }) {
   ];
   return (
     <Table
-      label="Runs ended, by the hour, as a table"
+      label={`${TITLE}, as a table`}
       columns={columns}
       rows={[...hours].reverse()}
       id={({ from }) => from}
