@@ -1,4 +1,4 @@
-"""A window of 360 pixels: nothing is cut off, and texts of tables are in view."""
+"""Narrow windows: nothing is cut off, and texts of tables are in view."""
 
 from __future__ import annotations
 
@@ -16,7 +16,8 @@ from trainer_service.prediction.service import PredictServer
 
 pytestmark = [pytest.mark.slow, pytest.mark.asyncio(loop_scope="package")]
 
-WIDTH = 360
+WIDTHS = (640, 360)
+"""A window of 1280 pixels at 200 %, and a small telephone."""
 CUT_OFF = """width => [...document.querySelectorAll('header *, .tabs *, .folds td, .chart-axis *')]
   .filter(it => it.getBoundingClientRect().right > width).map(it => it.textContent)"""
 
@@ -29,9 +30,9 @@ async def test_everything_is_in_view(tab: Tab, store: TemporaryRunStore) -> None
         stack.push_async_callback(predictor.stop, 0)
         _, trainer = await stack.enter_async_context(served(store))
         page = await stack.enter_async_context(served_page(trainer, predictor=at))
-        await tab.page.set_viewport_size({"width": WIDTH, "height": 800})
         for address, shown in {
             f"/runs/{run_id}": "[aria-label=Stages] td",
+            f"/compare?run={run_id}": "[aria-label=Figures] td",
             f"/runs/{run_id}?tab=candidates": "[aria-label^=Candidates] td",
             f"/runs/{run_id}?tab=spec": "[aria-label=Spec] td",
             "/services": "[aria-label^=Mentors] td",
@@ -39,5 +40,7 @@ async def test_everything_is_in_view(tab: Tab, store: TemporaryRunStore) -> None
             await tab.load(page + address)
             await tab.sees(shown)
             await tab.sees("nav a", "Classifier")
-            assert await tab.page.evaluate(CUT_OFF, WIDTH) == []
-            assert await tab.page.evaluate("document.documentElement.scrollWidth") == WIDTH
+            for width in WIDTHS:
+                await tab.page.set_viewport_size({"width": width, "height": 800})
+                assert await tab.page.evaluate(CUT_OFF, width) == []
+                assert await tab.page.evaluate("document.documentElement.scrollWidth") == width

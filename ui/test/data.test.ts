@@ -34,7 +34,8 @@ import {
   span,
   tick,
 } from "../src/data/numbers";
-import { joined, parsed, streamAddress } from "../src/data/positions";
+import { streamAddress } from "../src/data/positions";
+import { countBelow } from "../src/data/sorted";
 import { member, shortId, subject } from "../src/data/words";
 
 describe("numbers", () => {
@@ -90,20 +91,25 @@ describe("numbers", () => {
   });
 });
 
-describe("positions", () => {
-  test("are event ids", () => {
-    const positions = new Map([
-      ["01a", 3],
-      ["01b", 0],
-    ]);
-    expect(joined(positions)).toBe("01a:3,01b:0");
-    expect(parsed("01a:3,01b:0")).toEqual(positions);
-    expect(streamAddress(positions)).toBe("/api/v1/stream?run=01a%3A3&run=01b%3A0");
-  });
+test("a stream begins after the positions of its runs", () => {
+  const positions = new Map([
+    ["01a", 3],
+    ["01b", 0],
+  ]);
+  expect(streamAddress(positions)).toBe("/api/v1/stream?run=01a%3A3&run=01b%3A0");
+});
 
-  test.each(["", "a", "a:", "a:-1", "a:1,a:2", "a:1;b:2", "<b>:1"])("%s is none", (text) =>
-    expect(parsed(text)).toBeUndefined(),
-  );
+describe("what is sorted", () => {
+  test.each([
+    [0, 0],
+    [1, 0],
+    [2, 1],
+    [5, 3],
+    [9, 5],
+    [10, 5],
+  ])("is searched for %s", (limit, found) => expect(countBelow([1, 3, 3, 7, 8], limit)).toBe(found));
+
+  test("may be empty", () => expect(countBelow([], 1)).toBe(0));
 });
 
 describe("curves", () => {

@@ -1,6 +1,7 @@
 /** What a chart's horizontal axis counts: steps, or what they cost. */
 
 import type { Spent } from "./run_parts";
+import { leading } from "./sorted";
 
 export const AXES = {
   steps: "steps of the trajectory",
@@ -36,7 +37,7 @@ export function placing(spent: readonly Spent[], axis: Axis): (step: number) => 
   if (axis === "steps") return (step) => step;
   const value = READ[axis];
   return (step) => {
-    const next = firstFrom(spent, step);
+    const next = leading(spent, (record) => record.step < step);
     const before = spent[next - 1];
     const [from, had] = before === undefined ? [0, 0] : [before.step, value(before)];
     const after = spent[next];
@@ -44,15 +45,4 @@ export function placing(spent: readonly Spent[], axis: Axis): (step: number) => 
     const share = after.step > from ? (step - from) / (after.step - from) : 1;
     return had + share * (value(after) - had);
   };
-}
-
-/** The index of the first record of this step or a later one, by bisection. */
-function firstFrom(spent: readonly Spent[], step: number): number {
-  let [low, high] = [0, spent.length];
-  while (low < high) {
-    const middle = (low + high) >> 1;
-    if (spent[middle]!.step < step) low = middle + 1;
-    else high = middle;
-  }
-  return low;
 }

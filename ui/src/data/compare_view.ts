@@ -10,6 +10,9 @@ export const CURVES = {
 
 export type CurveName = keyof typeof CURVES;
 
+/** Runs that are compared at most. */
+export const MOST_COMPARED = 20;
+
 const SMOOTHING = 0.8;
 
 export interface CompareView {

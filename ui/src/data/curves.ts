@@ -1,6 +1,7 @@
 /** The only figures that the page computes: smoothed curves, and the best so far. */
 
-import { countBelow, type Curve, type StepRange } from "./zoom";
+import { countBelow } from "./sorted";
+import type { Curve, StepRange } from "./zoom";
 
 export type Column = (number | null)[];
 

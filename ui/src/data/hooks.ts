@@ -113,6 +113,13 @@ export function useZoom(log: RunLog) {
   return { range, set, found };
 }
 
+/** Names the tab. */
+export function useTitle(name: string): void {
+  useEffect(() => {
+    document.title = `${name} · mentorgrad`;
+  }, [name]);
+}
+
 const RECORD_MS = 5_000;
 
 /** How long an action's answer stands before what is read later: equal reads share an answer. */

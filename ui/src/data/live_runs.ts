@@ -139,14 +139,14 @@ export class LiveRuns {
   };
 
   /** Runs of which more events can come. */
-  private get open_runs(): LiveRun[] {
+  private get openRuns(): LiveRun[] {
     return [...this.runs.values()].filter((run) => !run.gone && !run.log.isEnded);
   }
 
   private get isStreamWanted(): boolean {
     const isReady = [...this.runs.values()].every((run) => run.isLoaded);
     if (this.source || !isReady || document.hidden || this.stopped.signal.aborted) return false;
-    return this.open_runs.length > 0;
+    return this.openRuns.length > 0;
   }
 
   private async open(): Promise<void> {
@@ -161,7 +161,7 @@ export class LiveRuns {
   }
 
   private follow(): void {
-    const wanted = this.open_runs;
+    const wanted = this.openRuns;
     const positions = new Map(wanted.map((run) => [run.log.runId, run.log.lastSeq]));
     const source = new EventSource(streamAddress(positions));
     this.source = source;
@@ -201,13 +201,13 @@ export class LiveRuns {
   }
 
   private closeIfEnded(): void {
-    if (this.open_runs.length === 0) this.close();
+    if (this.openRuns.length === 0) this.close();
   }
 
   /** The browser reconnects by itself, unless the service refused the stream. */
   private lost(source: EventSource): void {
     if (source !== this.source) return;
-    for (const run of this.open_runs) run.away ||= "the page’s service does not answer";
+    for (const run of this.openRuns) run.away ||= "the page’s service does not answer";
     this.tell();
     if (source.readyState !== EventSource.CLOSED) return;
     this.close();
@@ -221,7 +221,7 @@ export class LiveRuns {
   }
 
   private async retry(): Promise<void> {
-    for (const run of this.open_runs) await this.catchUp(run);
+    for (const run of this.openRuns) await this.catchUp(run);
     await this.open();
   }
 

@@ -2,6 +2,7 @@
 
 import type { Point } from "./messages";
 import { real } from "./numbers";
+import { countBelow } from "./sorted";
 
 /** Steps, both inclusive. */
 export interface StepRange {
@@ -124,10 +125,4 @@ export function stepsWithin(
   const start = places.findLastIndex((place) => place <= from);
   const [first, last] = [steps[Math.max(0, start)], steps.at(end)];
   return first === undefined || last === undefined ? undefined : { first, last };
-}
-
-/** How many of ascending steps are below one. */
-export function countBelow(steps: readonly number[], step: number): number {
-  const at = steps.findIndex((own) => own >= step);
-  return at < 0 ? steps.length : at;
 }

@@ -1,10 +1,10 @@
 /** A classifier to try: a text, and the probability of each label. */
 
 import type { ComponentChildren } from "preact";
-import { useEffect, useState } from "preact/hooks";
+import { useState } from "preact/hooks";
 import { runAddress } from "../data/address";
 import * as api from "../data/api";
-import { useRead } from "../data/hooks";
+import { useRead, useTitle } from "../data/hooks";
 import type { Prediction, PredictorInfo } from "../data/services";
 import { percent, real } from "../data/numbers";
 import { Empty, Facts, Problem, Section, Words } from "../parts/basics";
@@ -14,9 +14,7 @@ import { LabelledTable } from "./labelled_table";
 
 export function ClassifierPage() {
   const found = useRead("predictor", api.predictor);
-  useEffect(() => {
-    document.title = "Classifier · mentorgrad";
-  }, []);
+  useTitle("Classifier");
   const predictor = found.value?.predictor;
   return (
     <>

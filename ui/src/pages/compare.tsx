@@ -1,9 +1,9 @@
 /** Several runs: their curves, figures, and the differences of their specs. */
 
-import { useEffect } from "preact/hooks";
 import * as api from "../data/api";
 import { idsIn, runAddress, toggled, withoutId } from "../data/address";
-import { useLiveRuns, useRead } from "../data/hooks";
+import { MOST_COMPARED } from "../data/compare_view";
+import { useLiveRuns, useRead, useTitle } from "../data/hooks";
 import type { LiveRun } from "../data/live_runs";
 import type { Difference } from "../data/messages";
 import type { RunLog } from "../data/run_log";
@@ -16,13 +16,9 @@ import { type ColumnOf, Table } from "../parts/table";
 import { Curves, keyOf } from "./compare_curves";
 import { Parallel } from "./compare_parallel";
 
-const MOST = 20;
-
 export function ComparePage({ query }: { query: URLSearchParams }) {
-  const runIds = [...new Set(query.getAll("run"))].slice(0, MOST);
-  useEffect(() => {
-    document.title = "Compare · mentorgrad";
-  }, []);
+  const runIds = [...new Set(query.getAll("run"))].slice(0, MOST_COMPARED);
+  useTitle("Compare");
   return (
     <>
       <div class="page-head">

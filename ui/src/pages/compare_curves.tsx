@@ -15,7 +15,7 @@ import { chartOf, ofGroups, ofRun, type Series } from "../data/series";
 import { shortId, title } from "../data/words";
 import { Empty, Problem, Words } from "../parts/basics";
 import { Chart } from "../parts/chart";
-import { Choice, Smoothing, Switch } from "../parts/chart_controls";
+import { Select, Smoothing, Switch } from "../parts/controls";
 import { go } from "../parts/router";
 
 /** Pause between reads of the means while any run goes on. */
@@ -170,12 +170,19 @@ function Controls({ query, records, smoothing: [smoothing, setSmoothing] }: Cont
   const { curve, group, isLog } = compareView(query);
   const set = (name: string, value: string) => go(withView(query, { [name]: value }), true);
   const labels = labelNames(records, group);
-  const groups = Object.fromEntries([["", "no label"], ...labels.map((name) => [name, name])]);
+  const groups = ["", ...labels].map((name) => [name, name || "no label"] as const);
   return (
     <>
-      <Choice name="Curve" value={curve} options={CURVES} onChoose={(name) => set("curve", name)} />
+      <Select
+        class="slider"
+        name="Curve"
+        value={curve}
+        options={Object.entries(CURVES)}
+        onChoose={(name) => set("curve", name)}
+      />
       {labels.length > 0 && (
-        <Choice
+        <Select
+          class="slider"
           name="Group by"
           value={group}
           options={groups}

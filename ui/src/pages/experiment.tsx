@@ -1,9 +1,9 @@
 /** One experiment: what it shows, and what it shows that by. */
 
-import { useEffect, useMemo, useRef } from "preact/hooks";
+import { useMemo, useRef } from "preact/hooks";
 import * as api from "../data/api";
 import { runAddress, runsOfAddress } from "../data/address";
-import { useRead } from "../data/hooks";
+import { useRead, useTitle } from "../data/hooks";
 import { count, int } from "../data/numbers";
 import type { Experiment, Failure, ReportView, TextPart } from "../data/report";
 import { experimentState, shortId } from "../data/words";
@@ -29,9 +29,7 @@ export function ExperimentPage({ experimentId }: { experimentId: string }) {
     known.current = { report: found.value.report, version: found.value.version };
   const report = known.current?.report;
   const name = report?.title ?? "experiment";
-  useEffect(() => {
-    document.title = `${name} · mentorgrad`;
-  }, [name]);
+  useTitle(name);
   // Drawn again when runs have ended, not at every poll: there may be thousands of dots.
   const body = useMemo(
     () => report && <Body report={report} experimentId={experimentId} />,

@@ -1,9 +1,8 @@
 /** The list of experiments, newest first. */
 
-import { useEffect } from "preact/hooks";
 import * as api from "../data/api";
 import { changed, experimentAddress } from "../data/address";
-import { useNow, useRead } from "../data/hooks";
+import { useNow, useRead, useTitle } from "../data/hooks";
 import { clock, count, counted, int, moment, seconds, span } from "../data/numbers";
 import type { Experiment } from "../data/report";
 import { experimentState, shortId } from "../data/words";
@@ -19,9 +18,7 @@ export function ExperimentsPage({ query }: { query: URLSearchParams }) {
   const page = query.get("page");
   if (page) asked.set("page_token", page);
   const found = useRead(asked.toString(), (signal) => api.experiments(asked, signal), POLL_MS);
-  useEffect(() => {
-    document.title = "Experiments · mentorgrad";
-  }, []);
+  useTitle("Experiments");
   const experiments = found.value?.experiments ?? [];
   const next = found.value?.nextPageToken ?? "";
   return (
@@ -105,7 +102,7 @@ export function size({ spec }: Experiment): string {
 }
 
 /** Runs that have ended, of all. */
-export function Progress({ experiment: { progress } }: { experiment: Experiment }) {
+function Progress({ experiment: { progress } }: { experiment: Experiment }) {
   const total = int(progress?.total);
   const ended = int(progress?.succeeded) + int(progress?.failed);
   return (

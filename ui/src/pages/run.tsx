@@ -1,8 +1,7 @@
 /** One run, live. */
 
-import { useEffect } from "preact/hooks";
 import { runAddress } from "../data/address";
-import { useLiveRuns, useNow, useRecord } from "../data/hooks";
+import { useLiveRuns, useNow, useRecord, useTitle } from "../data/hooks";
 import type { LiveRun } from "../data/live_runs";
 import type { Run } from "../data/messages";
 import { counted, DASH, figure, int, moment, percent, real, span } from "../data/numbers";
@@ -44,9 +43,7 @@ export function RunPage({ runId, query, server, mayAct }: RunPageProps) {
   const record = useRecord(runId);
   const log = live?.log;
   const name = log ? title(log) : "run";
-  useEffect(() => {
-    document.title = `${name} · mentorgrad`;
-  }, [name]);
+  useTitle(name);
   if (live === undefined || log === undefined) return <Empty>Reading…</Empty>;
   if (live.gone) return <NotFound reason={`${live.gone}.`} />;
   if (log.lastSeq === 0)

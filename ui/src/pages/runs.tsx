@@ -1,14 +1,15 @@
 /** The list of runs. The address holds filter, order and page. */
 
-import { useEffect, useState } from "preact/hooks";
+import { useState } from "preact/hooks";
 import { changed, compareAddress, experimentAddress } from "../data/address";
+import { MOST_COMPARED } from "../data/compare_view";
+import { useTitle } from "../data/hooks";
 import { STATES } from "../data/words";
+import { Select } from "../parts/controls";
 import { go, Link } from "../parts/router";
 import { ColumnChoice } from "./run_columns";
 import { RunList } from "./run_list";
 import { RunsActions } from "./runs_actions";
-
-const MOST_COMPARED = 20;
 
 const ORDERS = [
   ["", "newest first"],
@@ -23,9 +24,7 @@ interface RunsPageProps {
 
 export function RunsPage({ query, mayAct }: RunsPageProps) {
   const [chosen, setChosen] = useState<readonly string[]>([]);
-  useEffect(() => {
-    document.title = "Runs · mentorgrad";
-  }, []);
+  useTitle("Runs");
   const experiment = query.get("experiment") ?? "";
   const choose = (runIds: readonly string[], areChosen: boolean) => {
     const others = chosen.filter((runId) => !runIds.includes(runId));
@@ -80,37 +79,22 @@ function Filter({ query }: { query: URLSearchParams }) {
   );
   return (
     <form class="filter" role="search" onSubmit={(event) => event.preventDefault()}>
-      <label>
-        <span>State</span>
-        <select
-          value={query.get("state") ?? ""}
-          onChange={(event) => set("state", event.currentTarget.value)}
-        >
-          <option value="">any</option>
-          {STATES.map((name) => (
-            <option key={name} value={name}>
-              {name}
-            </option>
-          ))}
-        </select>
-      </label>
+      <Select
+        name="State"
+        value={query.get("state") ?? ""}
+        options={["", ...STATES].map((name) => [name, name || "any"])}
+        onChoose={(name) => set("state", name)}
+      />
       {field("text", "Name", "part or /regex/")}
       {field("label", "Label", "name=value", "[^=]+=.*")}
       {field("task", "Task", "any")}
       {field("mentor", "Mentor", "any")}
-      <label>
-        <span>Order</span>
-        <select
-          value={query.get("order") ?? ""}
-          onChange={(event) => set("order", event.currentTarget.value)}
-        >
-          {ORDERS.map(([value, name]) => (
-            <option key={value} value={value}>
-              {name}
-            </option>
-          ))}
-        </select>
-      </label>
+      <Select
+        name="Order"
+        value={query.get("order") ?? ""}
+        options={ORDERS}
+        onChoose={(name) => set("order", name)}
+      />
       {query.toString() && <Link to="/">Reset</Link>}
     </form>
   );

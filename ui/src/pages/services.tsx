@@ -1,9 +1,8 @@
 /** The services: the trainer and its mentors, who executes runs, which runs wait and why. */
 
 import type { ComponentChildren } from "preact";
-import { useEffect } from "preact/hooks";
 import * as api from "../data/api";
-import { useRead } from "../data/hooks";
+import { useRead, useTitle } from "../data/hooks";
 import type { Services, ServicesWork, MentorEntry, Trainer } from "../data/services";
 import { bytes, count, int } from "../data/numbers";
 import { Empty, Facts, Problem, Section, Tile, Words } from "../parts/basics";
@@ -19,9 +18,7 @@ const SHOWN_RUNS = 50;
 
 export function ServicesPage({ services }: { services: Services | undefined }) {
   const found = useRead("services work", api.servicesWork, POLL_MS);
-  useEffect(() => {
-    document.title = "Services · mentorgrad";
-  }, []);
+  useTitle("Services");
   const trainer = services?.trainer ?? undefined;
   const work = found.value;
   return (

@@ -3,6 +3,7 @@
 import type { ComponentChildren } from "preact";
 import { useId, useState } from "preact/hooks";
 import type { ApiError } from "../data/api";
+import { DASH } from "../data/numbers";
 
 /** Mark of each state, so that colour alone says nothing. */
 const MARKS: { [state: string]: string } = {
@@ -30,9 +31,10 @@ export function StateBadge({ state }: { state: string }) {
 
 /** Text from outside, in its own writing direction. */
 export function Words({ text, class: name }: { text: string | undefined; class?: string }) {
+  if (!text) return <span class="missing">{DASH}</span>;
   return (
     <bdi dir="auto" class={name}>
-      {text || "–"}
+      {text}
     </bdi>
   );
 }

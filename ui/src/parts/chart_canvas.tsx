@@ -64,7 +64,7 @@ export function Canvas({ chart, label, data, height, onCursor, onKeyed, onZoom }
     const [by, share] = [MOVES[event.key], ZOOMS[event.key]];
     if (drawn === undefined || event.ctrlKey || event.metaKey || (by ?? share) === undefined) return;
     event.preventDefault();
-    onKeyed(by !== undefined);
+    onKeyed(event.key !== "Escape");
     if (share !== undefined) zoom(drawn, share);
     if (by !== undefined) onCursor(moved(drawn, by));
   };

@@ -29,7 +29,7 @@ export function Frame({ name, keys = [], tools, controls, table, csv, svg, child
   const saveCsv = () => save(`${name}.csv`, "text/csv", toCsv(csv()));
   const saveSvg = () => save(`${name}.svg`, "image/svg+xml", pictureOf(place.current!, name, svg));
   return (
-    <figure class="chart" ref={place}>
+    <figure class="chart" aria-label={name} ref={place}>
       <div class="chart-head">
         {keys.length > 0 && <Keys keys={keys} tools={tools} />}
         <div class="chart-controls">

@@ -4,6 +4,7 @@ import { useEffect, useLayoutEffect, useRef, useState } from "preact/hooks";
 import type { ApiError } from "../data/api";
 import { type Chunk, offset, total } from "../data/chunks";
 import { useRead } from "../data/hooks";
+import { Scroll } from "./scroll";
 import { Cells, type ColumnOf, Head } from "./table";
 
 /** How far beyond the window rows are drawn, in pixels. */
@@ -42,14 +43,14 @@ export function LongTable<Row>(props: LongTableProps<Row>) {
   const [held, hold] = useState<Held<Row> | undefined>(undefined);
   const rows = total(chunks);
   return (
-    <div class="scroll" tabIndex={0} role="group" aria-label={label}>
+    <Scroll label={label}>
       <table aria-rowcount={rows === undefined ? -1 : rows + 1}>
         <Head columns={columns} />
         {chunks.map((_, at) => (
           <ChunkBody key={at} table={props} at={at} held={held} hold={hold} />
         ))}
       </table>
-    </div>
+    </Scroll>
   );
 }
 

@@ -2,6 +2,7 @@
 
 import type { ComponentChildren } from "preact";
 import { DASH } from "../data/numbers";
+import { Scroll } from "./scroll";
 
 export interface ColumnOf<Row> {
   name: string;
@@ -30,7 +31,7 @@ interface TableProps<Row> {
 export function Table<Row>({ label, columns, rows, id, rowClass }: TableProps<Row>) {
   const folds = columns.some((column) => TEXTS.has(column.class));
   return (
-    <div class="scroll" tabIndex={0} role="group" aria-label={label}>
+    <Scroll label={label}>
       <table class={folds ? "folds" : undefined}>
         <Head columns={columns} />
         <tbody>
@@ -41,7 +42,7 @@ export function Table<Row>({ label, columns, rows, id, rowClass }: TableProps<Ro
           ))}
         </tbody>
       </table>
-    </div>
+    </Scroll>
   );
 }
 

@@ -72,7 +72,8 @@ function Rows({ chart, width, reading }: RowsProps) {
   const height = isNarrow ? 42 : ROW;
   const tops = places(rows).map((row) => TOP + row * height);
   const bottom = tops.at(-1)! + height + 4;
-  const x = scale(chart.low, chart.high, left + 8, width - right - 8);
+  const side = isNarrow ? 24 : 8; // half of a tick's text
+  const x = scale(chart.low, chart.high, left + side, width - right - side);
   return (
     <svg width={width} height={bottom + 18}>
       <Axis x={x} chart={chart} bottom={bottom} most={isNarrow ? 4 : 9} />

@@ -5,6 +5,7 @@ import { compareAddress, runAddress } from "../../data/address";
 import { fitted, scale, ticks } from "../../data/axis";
 import type { Key } from "../../data/chart";
 import { stripRows } from "../../data/chart_files";
+import { MOST_COMPARED } from "../../data/compare_view";
 import { count, figure, tick } from "../../data/numbers";
 import type { Dot, SeedRow, SeedTable, Strip, StripChart, StripPanel } from "../../data/report";
 import { StateBadge, Words } from "../../parts/basics";
@@ -14,7 +15,6 @@ import { go, Link } from "../../parts/router";
 import { type ColumnOf, Table } from "../../parts/table";
 
 const ROW = 26;
-const MOST_COMPARED = 20;
 
 interface StripsProps {
   chart: StripChart;

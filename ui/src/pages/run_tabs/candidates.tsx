@@ -7,15 +7,21 @@ import type { RunLog } from "../../data/run_log";
 import type { ScoredCandidate } from "../../data/run_parts";
 import { source } from "../../data/words";
 import { Empty, Section, Words } from "../../parts/basics";
+import { Select } from "../../parts/controls";
 import { type ColumnOf, Table } from "../../parts/table";
 import { OutcomeText } from "./mentor";
 
 const SOURCES = ["", "snapshot", "projection", "proposal"] as const;
+const ORDERS = [
+  ["stage", "by stage"],
+  ["best", "lowest loss first"],
+] as const;
 const FIRST_ROWS = 200;
 
 export function CandidatesTab({ log }: { log: RunLog }) {
   const [wanted, setWanted] = useState("");
-  const [isBestFirst, setBestFirst] = useState(false);
+  const [order, setOrder] = useState("stage");
+  const isBestFirst = order === "best";
   const [most, setMost] = useState(FIRST_ROWS);
   if (log.candidates.length === 0) return <Empty>No candidate has been scored so far.</Empty>;
   const found = log.candidates.filter(
@@ -31,26 +37,18 @@ export function CandidatesTab({ log }: { log: RunLog }) {
   return (
     <>
       <form class="filter" onSubmit={(event) => event.preventDefault()}>
-        <label>
-          <span>Source</span>
-          <select value={wanted} onChange={(event) => setWanted(event.currentTarget.value)}>
-            {SOURCES.map((name) => (
-              <option key={name} value={name}>
-                {name || "any"}
-              </option>
-            ))}
-          </select>
-        </label>
-        <label>
-          <span>Order</span>
-          <select
-            value={isBestFirst ? "best" : "stage"}
-            onChange={(event) => setBestFirst(event.currentTarget.value === "best")}
-          >
-            <option value="stage">by stage</option>
-            <option value="best">lowest loss first</option>
-          </select>
-        </label>
+        <Select
+          name="Source"
+          value={wanted}
+          options={SOURCES.map((name) => [name, name || "any"])}
+          onChoose={setWanted}
+        />
+        <Select
+          name="Order"
+          value={order}
+          options={ORDERS}
+          onChoose={setOrder}
+        />
         <span class="muted">{counted(found.length, "candidate")}</span>
       </form>
       {groups.map(([title, items]) => (

@@ -6,6 +6,7 @@ import type { LabelScore } from "../../data/messages";
 import { count, figure, int, percent, real } from "../../data/numbers";
 import { Section, Words } from "../../parts/basics";
 import { Frame } from "../../parts/frame";
+import { Scroll } from "../../parts/scroll";
 import { type ColumnOf, Table } from "../../parts/table";
 
 const FIGURES: readonly ColumnOf<LabelScore>[] = [
@@ -47,7 +48,7 @@ function Matrix({ scores, label }: { scores: readonly LabelScore[]; label: strin
       csv={() => matrixRows(scores)}
       svg={(inks) => matrixPicture(scores, inks)}
     >
-      <div class="scroll" tabIndex={0} role="group" aria-label={label}>
+      <Scroll label={label}>
         <table class="matrix">
           <thead>
             <tr>
@@ -73,7 +74,7 @@ function Matrix({ scores, label }: { scores: readonly LabelScore[]; label: strin
             ))}
           </tbody>
         </table>
-      </div>
+      </Scroll>
       <p class="note">
         A row has the rows of one label, a column those for which a label is predicted. Shares are
         those of a row; what is predicted rightly is framed.

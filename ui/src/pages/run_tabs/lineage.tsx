@@ -5,20 +5,17 @@ import { fitted } from "../../data/axis";
 import type { Key } from "../../data/chart";
 import { lineageRows } from "../../data/chart_files";
 import { kin, lineage, type Lineage, type Node, proposalRows } from "../../data/lineage";
-import type { ProposalRow } from "../../data/lineage";
 import { type Spot, spots, stepped } from "../../data/lineage_layout";
 import { counted, figure } from "../../data/numbers";
 import type { RunLog } from "../../data/run_log";
 import { Empty, Section, Words } from "../../parts/basics";
 import { Frame } from "../../parts/frame";
-import { type ColumnOf, Table } from "../../parts/table";
-import { proposalText } from "./mentor";
+import { ProposalTable } from "./proposal_table";
 
 const COLUMN = 128;
 const ROW = 30;
 const LEFT = 14;
 const TOP = 20;
-const TABLE_ROWS = 500;
 const KEYS: Key[] = [
   { name: "start of a stage", sort: "bar", colour: "var(--ink)" },
   { name: "snapshot", sort: "disc", colour: "var(--snapshot)" },
@@ -202,54 +199,3 @@ function NodeText({ node }: { node: Node }) {
 }
 
 const KINDS = { stage: "", snapshot: "snapshot", projection: "in words", proposal: "proposal" };
-
-function ProposalTable({ rows }: { rows: readonly ProposalRow[] }) {
-  if (rows.length === 0) return <Empty>Nothing has been proposed so far.</Empty>;
-  const columns: ColumnOf<ProposalRow>[] = [
-    { name: "proposal", cell: ({ proposal }) => <code>{proposal.proposalId}</code> },
-    { name: "after stage", isNumber: true, cell: ({ stage }) => stage },
-    { name: "came of", class: "wide", cell: ({ origins }) => <Origins of={origins} /> },
-    { name: "outcome", cell: (row) => row.outcome || <span class="muted">–</span> },
-    { name: "loss", isNumber: true, cell: ({ loss }) => figure(loss) },
-    {
-      name: "became",
-      cell: ({ begun }) =>
-        begun === undefined ? "" : <span class="applied">▲ start of stage {begun}</span>,
-    },
-    { name: "words", class: "wide", cell: ({ proposal }) => <Words text={proposalText(proposal)} /> },
-  ];
-  return (
-    <>
-      <Table
-        label="Proposals and what they came of"
-        columns={columns}
-        rows={rows.slice(-TABLE_ROWS)}
-        id={({ proposal, stage }, at) => `${stage}/${proposal.proposalId ?? at}`}
-        rowClass={({ begun }) => (begun === undefined ? "" : "is-chosen")}
-      />
-      {rows.length > TABLE_ROWS && (
-        <p class="note">
-          The latest {TABLE_ROWS} of {counted(rows.length, "proposal")}.
-        </p>
-      )}
-    </>
-  );
-}
-
-const SHOWN_ORIGINS = 20;
-
-function Origins({ of }: { of: readonly string[] }) {
-  const more = of.length - SHOWN_ORIGINS;
-  return (
-    <>
-      {of.slice(0, SHOWN_ORIGINS).map((id, at) => (
-        <span key={id}>
-          {at > 0 && ", "}
-          <code>{id}</code>
-        </span>
-      ))}
-      {more > 0 && ` and ${more} more`}
-      {of.length === 0 && "–"}
-    </>
-  );
-}

@@ -15,9 +15,10 @@ import {
 import { useZoom } from "../../data/hooks";
 import { counted } from "../../data/numbers";
 import type { RunLog } from "../../data/run_log";
-import { countBelow, type Curve, refined, type StepRange, type Zoomed } from "../../data/zoom";
+import { countBelow } from "../../data/sorted";
+import { type Curve, refined, type StepRange, type Zoomed } from "../../data/zoom";
 import { Chart } from "../../parts/chart";
-import { Choice, Smoothing, Switch } from "../../parts/chart_controls";
+import { Select, Smoothing, Switch } from "../../parts/controls";
 import { colour, useScheme } from "../../parts/scheme";
 import { dotKeys, dots, ruleKeys, rules } from "./run_marks";
 
@@ -88,10 +89,11 @@ export function LossChart({ log }: { log: RunLog }) {
       controls={
         <>
           {axes.length > 1 && (
-            <Choice
+            <Select
+              class="slider"
               name="Over"
               value={axis}
-              options={Object.fromEntries(axes.map((name) => [name, AXES[name]]))}
+              options={axes.map((name) => [name, AXES[name]])}
               onChoose={(name) => setAxis(name as Axis)}
             />
           )}

@@ -4,6 +4,7 @@ import type { ComponentChildren } from "preact";
 import { count, figure } from "../../data/numbers";
 import type { RunLog } from "../../data/run_log";
 import type { StageMark } from "../../data/run_parts";
+import { countBelow } from "../../data/sorted";
 import { Section, Words } from "../../parts/basics";
 import { type ColumnOf, Table } from "../../parts/table";
 
@@ -50,14 +51,8 @@ const nowName = (log: RunLog) => (log.isEnded ? "end" : "now");
 /** The train loss of a step; undefined if its snapshot was not captured. */
 function lossAt(log: RunLog, step: number): number | undefined {
   const { step: steps, loss } = log.points;
-  let low = 0;
-  let high = steps.length;
-  while (low < high) {
-    const middle = (low + high) >> 1;
-    if (steps[middle]! < step) low = middle + 1;
-    else high = middle;
-  }
-  return steps[low] === step ? loss[low] : undefined;
+  const at = countBelow(steps, step);
+  return steps[at] === step ? loss[at] : undefined;
 }
 
 function beginning(log: RunLog, mark: StageMark): ComponentChildren {

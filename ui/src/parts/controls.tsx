@@ -1,19 +1,21 @@
-/** Controls that charts share. */
+/** Controls that views share. */
 
-interface ChoiceProps {
+interface SelectProps {
   name: string;
   value: string;
   /** Value → what it is called. */
-  options: { readonly [value: string]: string };
+  options: readonly (readonly [value: string, text: string])[];
   onChoose: (value: string) => void;
+  class?: string;
 }
 
-export function Choice({ name, value, options, onChoose }: ChoiceProps) {
+/** A choice of one of several values. */
+export function Select({ name, value, options, onChoose, class: look }: SelectProps) {
   return (
-    <label class="slider">
-      {name}
+    <label class={look}>
+      <span>{name}</span>
       <select value={value} onChange={(event) => onChoose(event.currentTarget.value)}>
-        {Object.entries(options).map(([key, text]) => (
+        {options.map(([key, text]) => (
           <option key={key} value={key}>
             {text}
           </option>
