@@ -29,7 +29,9 @@ async def test_runs_are_read_axis_by_axis(tab: Tab, store: TemporaryRunStore) ->
         await drawing.focus()
         await tab.sees(".parallel-read", "best loss · one 0.5000 · other 0.2500")
         await drawing.press("ArrowLeft")
-        await tab.sees(".parallel-read", "optimizer.learning_rate · one 0.01 · other 0.1")
+        read = "optimizer.learning_rate · one 0.01 · other 0.1"
+        await tab.sees(".parallel-read", read)
+        await tab.page.get_by_role("status").filter(has_text=read).wait_for()
         assert await drawing.locator(".parallel-run path").count() == 2
         frame = tab.page.locator("figure", has=drawing)
         await frame.get_by_role("button", name="Table").click()

@@ -9,6 +9,7 @@ import { type Spot, spots, stepped } from "../../data/lineage_layout";
 import { counted, figure } from "../../data/numbers";
 import type { RunLog } from "../../data/run_log";
 import { Empty, Section, Words } from "../../parts/basics";
+import { Spoken } from "../../parts/drawing";
 import { Frame } from "../../parts/frame";
 import { ProposalTable } from "./proposal_table";
 
@@ -56,6 +57,7 @@ function hidden({ hiddenStages, hiddenProposals }: Lineage): string {
 
 function Graph({ graph }: { graph: Lineage }) {
   const [chosen, setChosen] = useState("");
+  const [isKeyed, setKeyed] = useState(false);
   const place = useRef<HTMLDivElement>(null);
   const places = useMemo(() => spots(graph), [graph]);
   const found = graph.nodes.findIndex(({ id }) => id === chosen);
@@ -76,6 +78,7 @@ function Graph({ graph }: { graph: Lineage }) {
   };
   const move = (event: KeyboardEvent) => {
     if (event.key === "Escape") setChosen("");
+    setKeyed(event.key !== "Escape");
     const to = stepped(event.key, at, places);
     if (to === undefined) return;
     event.preventDefault();
@@ -93,6 +96,7 @@ function Graph({ graph }: { graph: Lineage }) {
         tabIndex={0}
         aria-label={`${counted(graph.nodes.length, "stage, candidate or proposal", "stages, candidates and proposals")} and what they came of. The arrow keys read them; the button “Table” lists the proposals.`}
         onKeyDown={move}
+        onBlur={() => setKeyed(false)}
       >
         <svg width={width} height={height}>
           <Edges graph={graph} places={places} related={related} />
@@ -108,6 +112,7 @@ function Graph({ graph }: { graph: Lineage }) {
           ))}
         </svg>
       </div>
+      <Spoken>{isKeyed && <NodeText node={graph.nodes[at]!} />}</Spoken>
     </>
   );
 }
@@ -186,7 +191,7 @@ function NodeText({ node }: { node: Node }) {
     ...(node.outcome ? [node.outcome] : []),
   ];
   return (
-    <span aria-live="polite">
+    <span>
       {figures.join(" · ")}
       {node.words && (
         <>
