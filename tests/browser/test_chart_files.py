@@ -66,7 +66,7 @@ async def test_charts_of_a_run(tab: Tab, store: TemporaryRunStore) -> None:
         await tab.sees("table.matrix")
         loss, accuracy, matrix = await files(tab)
         title, rows, picture = loss
-        assert title == "loss"
+        assert title == "toy, loss"
         assert rows[0] == [
             "step",
             "train",
@@ -136,6 +136,6 @@ async def test_other_charts(tab: Tab, store: TemporaryRunStore) -> None:
         await tab.load(f"{page}/services")
         await tab.sees(".drawing svg")
         ((title, rows, picture),) = await files(tab)
-        assert title == "Runs ended, by the hour"
+        assert title == "Services, Runs ended, by the hour"
         assert [sum(int(row[column]) for row in rows[1:]) for column in (1, 2, 3)] == [5, 1, 0]
         assert "succeeded 5" in texts(picture)

@@ -113,12 +113,17 @@ export function useZoom(log: RunLog) {
   return { range, set, found };
 }
 
+const PRODUCT = " · mentorgrad";
+
 /** Names the tab. */
 export function useTitle(name: string): void {
   useEffect(() => {
-    document.title = `${name} · mentorgrad`;
+    document.title = name + PRODUCT;
   }, [name]);
 }
+
+/** What `useTitle` has named the tab: a run, an experiment or a view. */
+export const tabTitle = () => document.title.replace(PRODUCT, "");
 
 const RECORD_MS = 5_000;
 

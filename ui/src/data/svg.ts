@@ -89,8 +89,7 @@ export function file(
   if (height > 0) rows.push(element("g", { transform: `translate(${MARGIN} ${y + 8})` }, legend));
   y += height + 12;
   for (const part of parts) {
-    const { width, height, content, below } = part;
-    const above = part.above.map((name) => (name === title ? "" : name));
+    const { width, height, content, above, below } = part;
     rows.push(names(above, y + 12, inner));
     y += above.some(Boolean) ? LINE : 0;
     rows.push(element("svg", { x: MARGIN, y, width, height }, content));

@@ -4,11 +4,12 @@ import type { ComponentChildren } from "preact";
 import { useRef, useState } from "preact/hooks";
 import type { Key } from "../data/chart";
 import { type Cells, toCsv } from "../data/csv";
+import { tabTitle } from "../data/hooks";
 import type { Inks, Picture } from "../data/svg";
 import { pictureOf, save } from "./saving";
 
 interface FrameProps {
-  /** What its files are called. */
+  /** What its files are called, after what the tab shows. */
   name: string;
   keys?: readonly Key[];
   /** What can be done with what a key names. */
@@ -26,8 +27,9 @@ interface FrameProps {
 export function Frame({ name, keys = [], tools, controls, table, csv, svg, children }: FrameProps) {
   const [isTable, setTable] = useState(false);
   const place = useRef<HTMLElement>(null);
-  const saveCsv = () => save(`${name}.csv`, "text/csv", toCsv(csv()));
-  const saveSvg = () => save(`${name}.svg`, "image/svg+xml", pictureOf(place.current!, name, svg));
+  const title = () => `${tabTitle()}, ${name}`;
+  const saveCsv = () => save(title(), "csv", toCsv(csv()));
+  const saveSvg = () => save(title(), "svg", pictureOf(place.current!, title(), svg));
   return (
     <figure class="chart" aria-label={name} ref={place}>
       <div class="chart-head">

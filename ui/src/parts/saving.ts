@@ -12,12 +12,18 @@ import {
 } from "../data/svg";
 import { colour } from "./scheme";
 
-/** Has the browser save a text as a file. */
-export function save(name: string, type: string, text: string): void {
-  const address = URL.createObjectURL(new Blob([text], { type }));
+const TYPES = { csv: "text/csv", svg: "image/svg+xml" };
+
+/** Letters of a file's name: in any writing fewer bytes than file systems take. */
+const MOST_LETTERS = 60;
+
+/** Has the browser save a text as a file, called by a title; of a long one the end, which says more. */
+export function save(title: string, kind: keyof typeof TYPES, text: string): void {
+  const address = URL.createObjectURL(new Blob([text], { type: TYPES[kind] }));
   const link = document.createElement("a");
+  const name = [...title.replace(/[\\/:*?"<>|\p{Cc}]+/gu, "-")].slice(-MOST_LETTERS).join("");
   link.href = address;
-  link.download = name.replace(/[\\/:*?"<>|\p{Cc}]+/gu, "-");
+  link.download = `${name}.${kind}`;
   link.click();
   setTimeout(() => URL.revokeObjectURL(address), 60_000);
 }
