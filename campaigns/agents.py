@@ -97,8 +97,6 @@ class Ended:
 class AtOnce:
     """An executor whose runs succeed at once."""
 
-    remote = False
-
     def __init__(self, store: RunStore) -> None:
         self._store = store
 

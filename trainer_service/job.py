@@ -23,6 +23,8 @@ EXIT_STORE = 4
 """The store cannot be reached or written to."""
 EXIT_MEMBER_DIED = 5
 """A further process of the run has died, or cannot be reached."""
+EXIT_DEVICE = 6
+"""A device of the run does not answer. The run is interrupted, for other workers to go on with."""
 
 
 @dataclass(frozen=True)

@@ -20,6 +20,7 @@ from mentorgrad.domain.spec import Fallback, RunSpec
 from mentorgrad.errors import InvalidInput
 from run_store.protocols import RunStore
 from service_common.callers import LOCAL
+from trainer_service.agent.devices import do_answer
 from trainer_service.job import EXIT_MEMBER_DIED, WorkerJob
 from trainer_service.mentors.controls import Description, build_control
 from trainer_service.mentors.description_first import DescriptionFirst
@@ -129,6 +130,7 @@ def run_parts(
         mentor=lambda run, built: _with_description(run.spec, built, _open_mentor(job, run, built)),
         fallback=fallback,
         optimizer=lambda spec: build_optimizer(spec.optimizer),
+        has_devices=lambda: do_answer((job.device, *job.members)),
     )
 
 

@@ -46,6 +46,7 @@ from run_store.protocols import Lease, RunStore
 from service_common import logs
 from trainer_service.job import (
     EXIT_BAD_JOB,
+    EXIT_DEVICE,
     EXIT_FAILED,
     EXIT_NOT_MINE,
     EXIT_OK,
@@ -238,6 +239,8 @@ def _execute(
             return EXIT_STORE
     if state is RunState.RUNNING:
         return EXIT_NOT_MINE
+    if state is RunState.INTERRUPTED and not stopper.is_leaving():
+        return EXIT_DEVICE
     return EXIT_FAILED if state is RunState.FAILED else EXIT_OK
 
 

@@ -19,6 +19,7 @@ from typing import Any
 import structlog
 from prometheus_client import CollectorRegistry
 
+from mentorgrad.errors import Unavailable
 from mentorgrad.paths import check_temporary_folder
 from mentorgrad.wire import tracing
 from run_store.open import open_store
@@ -50,7 +51,8 @@ async def serve(settings: WorkerSettings, told: WaitForEnd = wait_for_signal) ->
     Raises:
         InvalidInput: A setting is invalid, or the store has another schema.
         Conflict: Another worker has the name.
-        Unavailable: The store does not answer, or may only be read.
+        Unavailable: The store does not answer, or may only be read; or a device does not answer any
+            more, and the last run has ended.
     """
     logs.configure(settings.log_level, settings.log_format)
     if missing := tracing.configure("mentorgrad-worker"):
@@ -80,6 +82,8 @@ async def serve(settings: WorkerSettings, told: WaitForEnd = wait_for_signal) ->
         await _until_done(agent, settings, asyncio.create_task(end))
         log.info("stopping", within_seconds=settings.drain_seconds)
     tracing.flush()
+    if lost := agent.scheduler.lost_devices:
+        raise Unavailable(f"{', '.join(sorted(lost))} does not answer any more")
 
 
 async def _until_done(

@@ -290,8 +290,6 @@ os.kill(int(sys.argv[3]), signal.SIGKILL)
 class ForkParent:
     """An `Executor` and, for its one worker at a time, a `WorkerHandle`."""
 
-    remote = False
-
     def __init__(
         self, campaign: Campaign, reader: asyncio.StreamReader, writer: asyncio.StreamWriter
     ) -> None:

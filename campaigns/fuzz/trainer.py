@@ -36,8 +36,6 @@ RUNS_WAITING = 1_000
 class NoWorkers:
     """An executor whose workers do nothing."""
 
-    remote = False
-
     def __init__(self, *_: Any, **__: Any) -> None: ...
 
     async def prepare(self) -> None: ...

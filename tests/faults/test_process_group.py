@@ -23,7 +23,7 @@ from run_store.open import open_store
 from run_store.temporary_store import TemporaryRunStore
 from tests.support.shared_runs import SPEC, by_threads, make_files, members_of
 from tests.support.trainer_process import TrainerProcess, eventually
-from trainer_service.agent.scheduler import DIED
+from trainer_service.agent.interruptions import DIED
 from trainer_service.job import EXIT_MEMBER_DIED, WorkerJob
 from trainer_service.objectives.torch_free import ARTIFACT
 from trainer_service.run_composition import run_parts

@@ -35,9 +35,10 @@ from run_store.temporary_store import TemporaryRunStore
 from tests.support.numerics import ON_CUDA
 from tests.support.trainer_process import TrainerProcess, eventually
 from trainer_service import worker
-from trainer_service.agent.scheduler import DIED
+from trainer_service.agent.interruptions import DIED
 from trainer_service.job import (
     EXIT_BAD_JOB,
+    EXIT_DEVICE,
     EXIT_NOT_MINE,
     EXIT_OK,
     EXIT_STORE,
@@ -46,7 +47,7 @@ from trainer_service.job import (
 from trainer_service.objectives.torch_free import ARTIFACT
 from trainer_service.run_composition import run_parts
 from trainer_service.running.execution import execute
-from trainer_service.running.stop_control import StopRequest
+from trainer_service.running.stop_control import DEVICE_LOST, StopRequest
 
 STEPS = 2000
 SPEC = RunSpec(
@@ -272,3 +273,18 @@ def test_a_worker_says_by_its_exit_code_what_became_of_it(
     monkeypatch.setattr(sys, "stdin", io.TextIOWrapper(io.BytesIO(line)))
     monkeypatch.setattr(worker.signal, "signal", lambda *_: None)
     assert worker.main([]) == code
+
+
+def test_a_worker_whose_device_is_not_there_leaves_the_run_to_others(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    url = f"sqlite:///{tmp_path}/runs.sqlite"
+    with contextlib.closing(open_store(url)) as store:
+        run_id = store.create(Created(spec=SPEC))[0].run_id
+        store.claim(run_id, "test", timedelta(hours=1))
+        line = WorkerJob(run_id, url, device="cuda:99").to_line()
+        monkeypatch.setattr(sys, "stdin", io.TextIOWrapper(io.BytesIO(line)))
+        monkeypatch.setattr(worker.signal, "signal", lambda *_: None)
+        assert worker.main([]) == EXIT_DEVICE
+        run = store.get_run(run_id)
+        assert (run.state, run.reason) == (RunState.INTERRUPTED, DEVICE_LOST)

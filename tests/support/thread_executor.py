@@ -55,8 +55,6 @@ class ThreadHandle:
 class ThreadExecutor:
     """Stands in for `LocalExecutor`."""
 
-    remote = False
-
     def __init__(self, make_job: MakeJob, **_: Any) -> None:
         self._make_job, self._kept = make_job, KeptResults()
 

@@ -1,9 +1,10 @@
-"""Finds the devices of this machine."""
+"""Finds the devices of this machine, and says whether they still answer."""
 
 from __future__ import annotations
 
 import subprocess
 import sys
+from collections.abc import Iterable
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -54,3 +55,32 @@ def _cuda_memory() -> list[int]:
     asked = subprocess.run(command, capture_output=True, text=True, check=False, timeout=120)
     said = asked.stdout.split()
     return [int(size) for size in said if size.isdigit()] if asked.returncode == 0 else []
+
+
+_USE = """
+import sys, torch
+for device in sys.argv[1:]:
+    try:
+        torch.ones(1, device=device).add(1).item()
+    except RuntimeError as error:  # other processes may have all of its memory
+        if "out of memory" not in str(error):
+            raise
+"""
+
+
+def do_answer(devices: Iterable[str]) -> bool:
+    """Whether a new process can use all of these devices.
+
+    After one error of its device, a process can compute nothing more on it. Whether the run was at
+    fault or the device is lost, only another process can find out; it takes some seconds.
+    """
+    asked = [device for device in devices if device != "cpu"]
+    if not asked:
+        return True
+    try:
+        done = subprocess.run(
+            [sys.executable, "-c", _USE, *asked], capture_output=True, check=False, timeout=120
+        )
+    except subprocess.TimeoutExpired:
+        return False
+    return done.returncode == 0

@@ -6,7 +6,6 @@ from collections.abc import Sequence
 from typing import Protocol
 
 from mentorgrad.domain.run import DesiredState
-from mentorgrad.errors import InvalidInput
 from run_store.protocols import Lease
 
 
@@ -51,9 +50,6 @@ class WorkerHandle(Protocol):
 class Executor(Protocol):
     """Starts workers. All methods are called on the service's event loop."""
 
-    remote: bool
-    """Whether workers may run on other hosts, which rules out a SQLite store."""
-
     async def start(self, lease: Lease, devices: Sequence[str]) -> WorkerHandle:
         """Starts a worker for a claimed run on the first device; the worker starts a further
         process of the run on each of the others.
@@ -66,15 +62,3 @@ class Executor(Protocol):
     async def close(self) -> None:
         """Ends idle processes. The scheduler ends the workers that execute a run."""
         ...
-
-
-def check_store(executor: Executor, store_url: str) -> None:
-    """Checks that an executor's workers can reach the store.
-
-    Raises:
-        InvalidInput: Workers run on other hosts, and the store is SQLite or in memory.
-    """
-    if executor.remote and not store_url.startswith("postgresql"):
-        raise InvalidInput.field(
-            "store", "must be postgresql://... when workers run on other hosts"
-        )

@@ -16,8 +16,7 @@ from prometheus_client import CollectorRegistry
 import mentorgrad
 from mentorgrad.domain.agent import Agent
 from run_store.protocols import RunStore
-from trainer_service.agent.devices import FoundDevices, find_devices
-from trainer_service.agent.executor import check_store
+from trainer_service.agent.devices import FoundDevices, do_answer, find_devices
 from trainer_service.agent.heartbeat import AgentHeartbeat
 from trainer_service.agent.jobs import job_maker
 from trainer_service.agent.local_executor import LocalExecutor
@@ -55,7 +54,7 @@ class LocalAgent:
         ended: Called when a worker has ended.
 
     Raises:
-        InvalidInput: A device or the kind of store does not suit.
+        InvalidInput: There is no such device.
     """
 
     def __init__(
@@ -89,7 +88,6 @@ class LocalAgent:
             runs_each=settings.runs_per_worker,
             reported=metrics.take,
         )
-        check_store(self._executor, settings.store)
 
         def both(run_id: str, devices: Sequence[str], code: int) -> None:
             metrics.ended(run_id, devices, code)
@@ -106,6 +104,7 @@ class LocalAgent:
             most_runs=role.most_runs,
             suitability=self._suitability,
             holder=settings.name,
+            have_devices=do_answer,
             ended=both,
         )
         self._heartbeat = AgentHeartbeat(store, self.record, self.scheduler)

@@ -182,8 +182,6 @@ class LocalExecutor:
         reported: Called with each report of a worker.
     """
 
-    remote = False
-
     def __init__(
         self,
         make_job: MakeJob,

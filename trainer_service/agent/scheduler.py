@@ -15,25 +15,29 @@ import random
 import signal
 import time
 from collections.abc import Callable, Mapping, Sequence
-from functools import partial
 
 import structlog
 
 from mentorgrad.domain.agent import Agent
-from mentorgrad.domain.event import EventKind, StateChanged
-from mentorgrad.domain.query import EventQuery
-from mentorgrad.domain.run import DesiredState, Run, RunState
-from mentorgrad.errors import Conflict, MentorgradError, NotFound, PreconditionFailed
+from mentorgrad.domain.run import DesiredState, Run
+from mentorgrad.errors import MentorgradError
 from run_store.protocols import Lease, RunStore
 from trainer_service.agent.executor import Executor, WorkerHandle
+from trainer_service.agent.interruptions import DIED, Interruptions
 from trainer_service.agent.suitability import Suitability
-from trainer_service.job import EXIT_OK, EXIT_STORE
-from trainer_service.running.stop_control import LEASE
+from trainer_service.agent.waiting_runs import WaitingRuns
+from trainer_service.job import (
+    EXIT_BAD_JOB,
+    EXIT_DEVICE,
+    EXIT_FAILED,
+    EXIT_NOT_MINE,
+    EXIT_OK,
+    EXIT_STORE,
+)
+from trainer_service.running.stop_control import DEVICE_LOST, LEASE
 
 log = structlog.get_logger(__name__)
 
-DIED = "the worker died"
-"""Prefix of the reason of an INTERRUPTED run whose worker ended without recording the end."""
 POLL_SECONDS = 1.0
 """Interval at which the store is polled if nothing wakes the scheduler, on average; twice as long
 when there has been no run for a while. It varies, so that many agents do not poll at once."""
@@ -44,13 +48,8 @@ _LATE_SECONDS = 0.25
 RETRY_SECONDS = 10.0
 """Time without new runs after a worker that could not be started, or did not reach the store: the
 log of each run gets an entry for every such attempt."""
-_SPARE_RUNS = 16
-"""Further runs that are read, in case that other agents claim the first ones. Whether they can be
-executed is decided for those that may be claimed, and for more if others were quicker."""
-
-
-_MOST_SKIPPED = 256
-"""Maximum number of first runs that are left to others, in that case."""
+_DECIDED = (EXIT_OK, EXIT_FAILED, EXIT_BAD_JOB, EXIT_NOT_MINE, EXIT_STORE)
+"""Exit codes of workers that had no trouble with their devices."""
 
 
 class Scheduler:
@@ -68,6 +67,7 @@ class Scheduler:
             no limit.
         suitability: Says which runs cannot be executed here; None: those with too many devices.
         holder: Who holds the leases, for the log.
+        have_devices: Whether devices still answer. Called in threads after a worker's death.
         ended: Called with run id, devices and exit code when a worker has ended.
     """
 
@@ -83,28 +83,31 @@ class Scheduler:
         most_runs: int | None = None,
         suitability: Suitability | None = None,
         holder: str = "",
+        have_devices: Callable[[Sequence[str]], bool] = lambda _: True,
         ended: Callable[[str, Sequence[str], int], None] = lambda *_: None,
     ) -> None:
         self._store = store
         self._executor = executor
         # In this order, the first free slot is one of the devices with the fewest runs.
         self._slots = [device for _ in range(per_device) for device in devices]
-        self._max_restarts = max_restarts
         self._owner_limit = owner_limit
         self._left = most_runs
-        self._suitability = suitability or Suitability(
-            Agent(devices=tuple(devices), slots=len(self._slots))
+        self._waiting = WaitingRuns(
+            store,
+            suitability or Suitability(Agent(devices=tuple(devices), slots=len(self._slots))),
+            owner_limit,
+            may_skip=len(_for_one_run(self._slots)) == 1,
         )
+        self._interruptions = Interruptions(store, max_restarts)
         self._holder = holder
-        self._idle_since = time.monotonic()
+        self._have_devices = have_devices
+        self._lost: frozenset[str] = frozenset()
+        self._idle_since: float | None = None
         self._ended = ended
         self._workers: dict[str, WorkerHandle] = {}
         self._minders: set[asyncio.Task[None]] = set()
         self._wake = asyncio.Event()
         self._closing = self._is_late = False
-        self._spare = self._most_skipped = self._skipped = 0
-        self._seen: tuple[Run, ...] = ()
-        self._seen_until = 0.0
         # Held from a claim to the start of its worker, which the end of the agent waits for.
         self._claiming = asyncio.Lock()
         self._paused_until = 0.0
@@ -132,8 +135,14 @@ class Scheduler:
 
     @property
     def idle_seconds(self) -> float:
-        """Time in which there has been no run to execute."""
-        return 0.0 if self._workers else time.monotonic() - self._idle_since
+        """Time since there was no run to execute when it looked. Until it has looked, after a run
+        too, it is not idle."""
+        return 0.0 if self._idle_since is None else time.monotonic() - self._idle_since
+
+    @property
+    def lost_devices(self) -> frozenset[str]:
+        """Devices that do not answer any more. With one of them, it claims no further runs."""
+        return self._lost
 
     def start(self) -> None:
         """Starts the scheduling loop."""
@@ -141,7 +150,7 @@ class Scheduler:
 
     def wake(self) -> None:
         """Makes the scheduler look at the queue at once: a run was queued."""
-        self._seen = ()
+        self._waiting.forget()
         self._wake.set()
 
     async def close(self, grace: float) -> None:
@@ -174,6 +183,9 @@ class Scheduler:
                 log.warning("scheduler_retry", error=error.message)
             except Exception as error:  # a bug must not end scheduling silently
                 log.error("scheduler_failed", exc_info=error)
+            looks_again = self._is_late or self._wake.is_set()
+            if self._idle_since is None and not self._workers and not looks_again:
+                self._idle_since = time.monotonic()
             # Not `wait_for`: it loses a cancellation that arrives together with a wake-up.
             with contextlib.suppress(TimeoutError):
                 async with asyncio.timeout(self._pause()):
@@ -194,17 +206,14 @@ class Scheduler:
                 free.remove(device)
         if not free or self._left == 0 or time.monotonic() < self._paused_until:
             return
-        passed_over = len(self._workers) + len(self._suitability.refused)
-        size = len(free) + passed_over + _SPARE_RUNS
-        is_recent = bool(self._seen) and time.monotonic() < self._seen_until
-        if not is_recent:
-            await self._look(size)
-        left = await self._suitable(len(free) + self._spare)
+        are_known = self._waiting.are_known
+        left = await self._waiting.suitable(len(free), self._workers)
         in_vain = await self._claim(left, free)
-        if is_recent and free and self._left != 0:
+        if are_known and free and self._left != 0:
             self.wake()  # others may wait by now
         elif in_vain:
-            self._learn(in_vain=True)
+            self._waiting.were_taken()
+            self._is_late = True
 
     async def _claim(self, left: list[Run], free: list[str]) -> bool:
         """Claims runs and starts their workers while there are free slots, which it takes away.
@@ -221,49 +230,13 @@ class Scheduler:
                 )
                 if lease is None:
                     return True
-                self._learn(in_vain=False)
+                self._waiting.taken(lease.run_id)
                 devices = _for_one_run(free)[: among[lease.run_id].spec.devices]
                 await self._start(lease, devices)
             for device in devices:
                 free.remove(device)
             left = [run for run in left if run.run_id != lease.run_id]
-            self._seen = tuple(run for run in self._seen if run.run_id != lease.run_id)
         return False
-
-    async def _look(self, size: int) -> None:
-        """Reads the runs that are next, or some behind these. As long as no other agent is quicker,
-        the runs that were read are taken one by one, for as long as it would wait to look again."""
-        while True:
-            self._skipped = random.randint(0, self._most_skipped)
-            self._seen = await asyncio.to_thread(
-                self._store.next_runs, size, self._owner_limit, self._skipped
-            )
-            if self._seen or not self._skipped:
-                break
-            self._most_skipped = self._skipped // 2
-        is_contended = self._spare or self._most_skipped
-        self._seen_until = 0.0 if is_contended else time.monotonic() + POLL_SECONDS
-
-    async def _suitable(self, wanted: int) -> list[Run]:
-        """Those of the runs read last that can be executed here."""
-        waiting = [run for run in self._seen if run.run_id not in self._workers]
-        decide = partial(self._suitability.of, are_first=not self._skipped)
-        return await asyncio.to_thread(decide, waiting, self._store, wanted)
-
-    def _learn(self, *, in_vain: bool) -> None:
-        """Has the next looks spread over more runs if others were quicker, and over fewer if not.
-
-        A run that needs several devices might never get them if those behind it did not wait
-        (`_that_fit`). So only an agent for which there is no such run passes over the first ones.
-        """
-        if in_vain:
-            self._is_late = True
-            self._spare = min(2 * self._spare + 1, _SPARE_RUNS)
-            if len(_for_one_run(self._slots)) == 1:
-                self._most_skipped = min(4 * self._most_skipped + _SPARE_RUNS, _MOST_SKIPPED)
-        else:
-            self._spare //= 2
-            self._most_skipped //= 2
 
     async def _start(self, lease: Lease, devices: Sequence[str]) -> None:
         """Starts the worker of a claimed run."""
@@ -271,12 +244,13 @@ class Scheduler:
             worker = await self._executor.start(lease, devices)
         except MentorgradError as error:  # not the run's fault
             self._paused_until = time.monotonic() + RETRY_SECONDS
-            await self._mark_interrupted(lease.run_id, lease.attempt, error.message)
+            await self._interruptions.mark(lease.run_id, lease.attempt, error.message)
             raise
         if self._left:
             self._left -= 1
         log.info("worker_started", run_id=lease.run_id, device=",".join(devices))
         self._workers[lease.run_id] = worker
+        self._idle_since = None
         minder = asyncio.create_task(self._mind(worker))
         self._minders.add(minder)
         minder.add_done_callback(self._minders.discard)
@@ -306,7 +280,8 @@ class Scheduler:
         """See `HeldRuns.bury`. Two agents may do so at once: the attempt decides."""
         for run in await asyncio.to_thread(self._store.expired, LEASE):
             if run.run_id not in self._workers:
-                await self._mark_interrupted(run.run_id, run.attempt, f"{DIED}: its lease expired")
+                reason = f"{DIED}: its lease expired"
+                await self._interruptions.mark(run.run_id, run.attempt, reason)
                 self.wake()
 
     # -- ended workers ------------------------------------------------------------------------
@@ -324,7 +299,6 @@ class Scheduler:
             log.error("scheduler_failed", run_id=worker.run_id, exc_info=error)
         finally:
             del self._workers[worker.run_id]
-            self._idle_since = time.monotonic()
             self._wake.set()
 
     async def _settled(self, worker: WorkerHandle, code: int) -> bool:
@@ -345,45 +319,21 @@ class Scheduler:
         elif code == EXIT_STORE and not worker.has_begun:  # not the run's fault
             how = "the worker did not reach the run store"
             self._paused_until = time.monotonic() + RETRY_SECONDS
-        await self._mark_interrupted(worker.run_id, worker.attempt, how)
+        elif await self._has_lost_devices(worker, code):  # nor this
+            how = DEVICE_LOST
+        await self._interruptions.mark(worker.run_id, worker.attempt, how)
 
-    async def _mark_interrupted(self, run_id: str, attempt: int, reason: str) -> None:
-        """Marks the run as INTERRUPTED if this attempt still owns it.
-
-        A pending cancel or pause request is then fulfilled. A run whose workers died more than
-        `max_restarts` times fails.
-        """
-        try:
-            run = await asyncio.to_thread(self._store.get_run, run_id)
-            if run.state is not RunState.RUNNING or run.attempt != attempt:
-                return
-            desired = await asyncio.to_thread(self._store.desired, run_id)
-            await self._transition(run_id, RunState.INTERRUPTED, reason, attempt)
-            log.warning("run_interrupted", run_id=run_id, attempt=attempt, reason=reason)
-            if desired is DesiredState.CANCEL:
-                return  # the store has made it CANCELLED along with INTERRUPTED
-            if desired is DesiredState.PAUSE:
-                await self._transition(run_id, RunState.QUEUED, "", attempt)
-                await self._transition(run_id, RunState.PAUSED, "paused on request", attempt)
-            elif (deaths := await asyncio.to_thread(self._deaths, run_id)) > self._max_restarts:
-                why = f"gave up after {deaths} worker deaths; the last: {reason}"
-                await self._transition(run_id, RunState.FAILED, why, attempt)
-        except (Conflict, NotFound, PreconditionFailed) as error:
-            log.info("run_moved_on", run_id=run_id, error=error.message)
-
-    async def _transition(
-        self, run_id: str, state: RunState, reason: str, attempt: int | None = None
-    ) -> None:
-        await asyncio.to_thread(self._store.transition, run_id, state, reason, attempt=attempt)
-
-    def _deaths(self, run_id: str) -> int:
-        query = EventQuery(kinds=(EventKind.STATE_CHANGED,))
-        return sum(
-            isinstance(event.payload, StateChanged)
-            and event.payload.state is RunState.INTERRUPTED
-            and event.payload.reason.startswith(DIED)
-            for event in self._store.events(run_id, query)
-        )
+    async def _has_lost_devices(self, worker: WorkerHandle, code: int) -> bool:
+        """Whether a worker has ended because of its devices. Every further run would end so, too:
+        this agent takes none."""
+        if code in _DECIDED:
+            return False
+        if code != EXIT_DEVICE and await asyncio.to_thread(self._have_devices, worker.devices):
+            return False
+        log.error("device_lost", devices=",".join(worker.devices), meaning="no further runs")
+        self._lost |= {*worker.devices}
+        self.leave_off()
+        return True
 
 
 def _for_one_run(slots: Sequence[str]) -> list[str]:

@@ -22,7 +22,7 @@ from mentorgrad.domain.run import Run, RunState
 from mentorgrad.domain.spec import RunSpec
 from mentorgrad.errors import MentorgradError, PreconditionFailed
 from run_store.protocols import Lease, RunStore
-from trainer_service.encoding.memory import is_lack_of_memory
+from trainer_service.encoding.memory import OUT_OF_MEMORY, is_lack_of_memory
 from trainer_service.mentors.fallback import FallbackMentor
 from trainer_service.mentors.pending_requests import SendRequest, ThreadedRequest
 from trainer_service.objectives.model_file import with_run
@@ -36,6 +36,7 @@ from trainer_service.running.final_test import final_result
 from trainer_service.running.loop_state import LoopState
 from trainer_service.running.recorder import Recorder, StoreOutagePolicy
 from trainer_service.running.stop_control import (
+    DEVICE_LOST,
     DEVICES_CHANGED,
     MODEL_AWAY,
     MODEL_CHANGED,
@@ -77,6 +78,8 @@ class Parts:
     """Sends a request in overlapped mode, without waiting for the answer."""
     clock: Callable[[], float] = time.monotonic
     """Monotonic time in seconds."""
+    has_devices: Callable[[], bool] = lambda: True
+    """Whether the run's devices still answer; asked after an error, and may take seconds."""
 
 
 _PAUSING = (DEVICES_CHANGED, MODEL_AWAY, MODEL_CHANGED)
@@ -133,18 +136,30 @@ def execute(
             state, reason = _STOPPED[kind]
             recorder.put(StateChanged(state, reason or recorder.overdue))
         except Exception as error:
-            if isinstance(error, MentorgradError) and error.reason in _PAUSING:
-                # The last checkpoint applies: the error may have come in the middle of a stage.
-                log.warning("run_paused", run_id=run.run_id, reason=error.message)
-                state = RunState.PAUSED
-                recorder.put(StateChanged(state, failure_line(error, run.spec)))
-            else:
-                log.error("run_failed", run_id=run.run_id, exc_info=error)
-                state = RunState.FAILED
-                recorder.put(Finished(state, None, failure_line(error, run.spec)))
+            ended = _ended_by(error, run, parts)
+            state = ended.state
+            recorder.put(ended)
         with telemetry.waiting():
             recorder.flush()
         return state
+
+
+def _ended_by(error: Exception, run: Run, parts: Parts) -> StateChanged | Finished:
+    """How an error ends the run. The last checkpoint applies if it can go on: the error may have
+    come in the middle of a stage."""
+    line = failure_line(error, run.spec)
+    if isinstance(error, MentorgradError) and error.reason in _PAUSING:
+        log.warning("run_paused", run_id=run.run_id, reason=error.message)
+        return StateChanged(RunState.PAUSED, line)
+    if not _is_lack(error) and not parts.has_devices():
+        log.error("device_lost", run_id=run.run_id, exc_info=error)
+        return StateChanged(RunState.INTERRUPTED, DEVICE_LOST)
+    log.error("run_failed", run_id=run.run_id, exc_info=error)
+    return Finished(RunState.FAILED, None, line)
+
+
+def _is_lack(error: Exception) -> bool:
+    return is_lack_of_memory(error) or getattr(error, "reason", "") == OUT_OF_MEMORY
 
 
 def _latest(control: StopControl, stop: Stop) -> StopKind:

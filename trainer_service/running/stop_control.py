@@ -40,6 +40,8 @@ MODEL_CHANGED = "TUNED_MODEL_CHANGED"
 """Error reason: the tuned model is not that of the run's start. The run is paused."""
 DEVICES_CHANGED = "DEVICES_CHANGED"
 """Error reason: the worker has another number of devices than the run needs. The run is paused."""
+DEVICE_LOST = "a device of the worker does not answer"
+"""Reason of an INTERRUPTED run whose worker has lost its device, which is no death of a worker."""
 
 
 class StopKind(StrEnum):

@@ -13,13 +13,15 @@ from mentorgrad.domain.event import Created, StateChanged
 from mentorgrad.domain.objective import Function
 from mentorgrad.domain.run import DesiredState, RunState
 from mentorgrad.domain.spec import RunSpec
-from mentorgrad.errors import InvalidInput, Unavailable
+from mentorgrad.errors import Unavailable
 from run_store.protocols import Lease
 from run_store.temporary_store import TemporaryRunStore
 from trainer_service.agent import scheduler as module
-from trainer_service.agent.executor import check_store
-from trainer_service.agent.scheduler import DIED, Scheduler
-from trainer_service.job import EXIT_OK, EXIT_STORE
+from trainer_service.agent import waiting_runs
+from trainer_service.agent.interruptions import DIED
+from trainer_service.agent.scheduler import Scheduler
+from trainer_service.job import EXIT_DEVICE, EXIT_MEMBER_DIED, EXIT_OK, EXIT_STORE
+from trainer_service.running.stop_control import DEVICE_LOST
 
 LEASE = timedelta(seconds=60)
 
@@ -74,8 +76,6 @@ class Worker:
 
 
 class FakeExecutor:
-    remote = False
-
     def __init__(self, store: TemporaryRunStore) -> None:
         self.store = store
         self.started: list[Worker] = []
@@ -133,6 +133,7 @@ class Rig:
         max_restarts: int = 2,
         most_runs: int | None = None,
         grace: float = 10.0,
+        have_devices: Callable[[Sequence[str]], bool] = lambda _: True,
     ) -> AsyncIterator[Scheduler]:
         made = Scheduler(
             self.store,
@@ -141,6 +142,7 @@ class Rig:
             per_device=per_device,
             max_restarts=max_restarts,
             most_runs=most_runs,
+            have_devices=have_devices,
         )
         made.start()
         yield made
@@ -268,6 +270,7 @@ async def test_the_runs_that_one_look_found_are_taken_one_by_one(
         return next_runs(*arguments)
 
     monkeypatch.setattr(module, "POLL_SECONDS", 1e3)
+    monkeypatch.setattr(waiting_runs, "KEPT_SECONDS", 1e3)
     monkeypatch.setattr(rig.store, "next_runs", noted)
     runs = [rig.create() for _ in range(4)]
 
@@ -363,6 +366,32 @@ async def test_without_runs_an_agent_is_idle(rig: Rig) -> None:
         worker = await rig.worker(1)
         assert scheduler.idle_seconds == 0
         worker.end(EXIT_OK, RunState.SUCCEEDED)
+        await rig.until(lambda: scheduler.idle_seconds > 0)
+
+
+async def test_an_agent_that_has_not_looked_is_not_idle(
+    rig: Rig, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """However short the time is after which an idle agent ends, it executes what waits."""
+    next_runs, may_look = rig.store.next_runs, threading.Event()
+
+    def slow(*arguments: Any) -> Any:
+        may_look.wait(120)
+        return next_runs(*arguments)
+
+    monkeypatch.setattr(rig.store, "next_runs", slow)
+    runs = [rig.create(), rig.create()]
+    async with rig.scheduling() as scheduler:
+        await asyncio.sleep(0.01)
+        assert scheduler.idle_seconds == 0
+        may_look.set()
+        worker = await rig.worker(1)
+        may_look.clear()
+        rig.store.claim(runs[1], "another agent", LEASE)
+        worker.end(EXIT_OK, RunState.SUCCEEDED)
+        await rig.until(lambda: not scheduler.workers)
+        assert scheduler.idle_seconds == 0
+        may_look.set()
         await rig.until(lambda: scheduler.idle_seconds > 0)
 
 
@@ -520,13 +549,34 @@ async def test_a_defect_while_minding_frees_the_slot(
         assert first not in scheduler.workers
 
 
-def test_workers_elsewhere_need_a_store_that_they_can_reach(rig: Rig) -> None:
-    executor = rig.executor
-    check_store(executor, "sqlite:///x")
-    executor.remote = True  # type: ignore[misc]
-    check_store(executor, "postgresql://db/x")
-    with pytest.raises(InvalidInput, match="postgresql"):
-        check_store(executor, "sqlite:///x")
+@pytest.mark.parametrize("code", [EXIT_DEVICE, EXIT_MEMBER_DIED, -11])
+async def test_an_agent_that_has_lost_a_device_takes_no_further_runs(rig: Rig, code: int) -> None:
+    """They would all end so. It is no death: others take the run as often as it needs."""
+    runs = [rig.create() for _ in range(3)]
+    asked: list[Sequence[str]] = []
+    gone = ("cuda:0",)
+
+    def have(devices: Sequence[str]) -> bool:
+        asked.append(devices)
+        return devices != gone
+
+    async with rig.scheduling(
+        "cuda:0", "cuda:1", max_restarts=0, have_devices=have
+    ) as scheduler:
+        worker, other = await rig.worker(1), await rig.worker(2)
+        worker.begin()
+        worker.end(code, RunState.INTERRUPTED if code == EXIT_DEVICE else None)
+        await rig.until(lambda: scheduler.is_leaving)
+        assert scheduler.lost_devices == {"cuda:0"}
+        assert asked == ([] if code == EXIT_DEVICE else [gone])
+        assert not scheduler.is_done
+        other.begin()
+        other.end(EXIT_OK, RunState.SUCCEEDED)
+        await rig.until(lambda: scheduler.is_done)
+    states = [rig.state(run_id) for run_id in runs]
+    assert states == [RunState.INTERRUPTED, RunState.SUCCEEDED, RunState.QUEUED]
+    if code != EXIT_DEVICE:  # otherwise the worker has said so
+        assert rig.interruptions(runs[0]) == [DEVICE_LOST]
 
 
 async def test_a_store_that_workers_cannot_reach_fails_no_run(

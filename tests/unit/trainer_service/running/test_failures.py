@@ -22,6 +22,7 @@ from tests.unit.trainer_service.running.test_alternation import Done, parts
 from trainer_service.encoding.memory import is_lack_of_memory
 from trainer_service.protocols import Objective
 from trainer_service.running.execution import failure_line
+from trainer_service.running.stop_control import DEVICE_LOST
 
 LACKS = [
     MemoryError(),
@@ -93,6 +94,18 @@ def test_a_loss_that_is_not_finite_is_named_by_where_it_was_computed(loss: float
         assert done.candidates()
         kept = [snapshot.step for part in done.all(Segment) for snapshot in part.snapshots]
         assert kept == list(range(1, step)), "the steps before it are recorded"
+
+
+@pytest.mark.parametrize(("answers", "state"), [(True, "failed"), (False, "interrupted")])
+def test_a_run_whose_device_is_lost_is_left_to_others(answers: bool, state: str) -> None:
+    def fail(losses: Any) -> Any:
+        raise RuntimeError("CUDA error: unspecified launch failure")
+
+    failing = Failing(7, fail)
+    how = parts(objective=lambda spec, check: failing.built, has_devices=lambda: answers)
+    done = Done(SPEC, how)
+    assert done.state == state
+    assert (done.run.reason == DEVICE_LOST) is not answers
 
 
 @given(
