@@ -26,6 +26,10 @@ EXIT_MEMBER_DIED = 5
 EXIT_DEVICE = 6
 """A device of the run does not answer. The run is interrupted, for other workers to go on with."""
 
+STORE_PATIENCE = 1800.0
+"""Seconds, by default, that the store may be unavailable before its runs are paused: long enough
+for a database to be restarted, moved or upgraded."""
+
 
 @dataclass(frozen=True)
 class WorkerJob:
@@ -63,7 +67,7 @@ class WorkerJob:
     exits. 0: the worker watches no parent."""
     spool_mib: int = bounded(64, ge=1, le=65_536)
     """Maximum size of the events that wait while the store is unavailable, in MiB."""
-    store_patience: float = bounded(300.0, ge=0.0, le=86_400.0)
+    store_patience: float = bounded(STORE_PATIENCE, ge=0.0, le=86_400.0)
     """Seconds that the store may be unavailable before the run is paused."""
     mentor_access: Credentials = bounded(factory=Credentials)
     """Credentials for the mentors, as absolute paths; the contents are never in the job."""

@@ -71,7 +71,7 @@ class AgentHeartbeat:
         self._holder = new_run_id()
         self._task: asyncio.Task[None] | None = None
         self._wake = asyncio.Event()
-        self._is_heard = self._is_leaving = False
+        self._is_heard = self._is_leaving = self._is_away = False
         self._due = self._spared_until = 0.0
 
     async def start(self) -> None:
@@ -91,9 +91,10 @@ class AgentHeartbeat:
     async def _go_on(self) -> None:
         while True:
             left = max(self._due - time.monotonic(), 0.0)
+            looks = self._runs.held and not self._is_away
             # Not `wait_for`: it loses a cancellation that arrives together with a wake-up.
             with contextlib.suppress(TimeoutError):
-                async with asyncio.timeout(min(left, LOOK_SECONDS) if self._runs.held else left):
+                async with asyncio.timeout(min(left, LOOK_SECONDS) if looks else left):
                     await self._wake.wait()
             self._wake.clear()
             is_due = time.monotonic() >= self._due
@@ -104,7 +105,9 @@ class AgentHeartbeat:
             await step()
         except MentorgradError as error:  # workers that hear nothing renew their leases themselves
             self._spared_until = time.monotonic() + SPARE_SECONDS
-            log.warning("not_reported", error=error.message)
+            if not self._is_away:
+                log.warning("not_reported", error=error.message)
+            self._is_away = True
         except Exception as error:  # a bug must not end the heartbeat silently
             log.error("heartbeat_failed", exc_info=error)
 
@@ -117,6 +120,9 @@ class AgentHeartbeat:
             self._store.report_agent, self._record(), self._holder, held, LEASE
         )
         self._is_heard = True
+        if self._is_away:
+            log.info("reported_again")
+            self._is_away = False
         if not beat.is_current and not self._is_leaving:
             log.warning("store_migrated", meaning="no further runs; upgrade this installation")
             self._is_leaving = True

@@ -107,7 +107,7 @@ class Scheduler:
         self._workers: dict[str, WorkerHandle] = {}
         self._minders: set[asyncio.Task[None]] = set()
         self._wake = asyncio.Event()
-        self._closing = self._is_late = False
+        self._closing = self._is_late = self._is_away = False
         # Held from a claim to the start of its worker, which the end of the agent waits for.
         self._claiming = asyncio.Lock()
         self._paused_until = 0.0
@@ -179,8 +179,11 @@ class Scheduler:
             self._wake.clear()
             try:
                 await self._fill()
+                self._is_away = False
             except MentorgradError as error:
-                log.warning("scheduler_retry", error=error.message)
+                if not self._is_away:
+                    log.warning("scheduler_retry", error=error.message)
+                self._is_away = True
             except Exception as error:  # a bug must not end scheduling silently
                 log.error("scheduler_failed", exc_info=error)
             looks_again = self._is_late or self._wake.is_set()

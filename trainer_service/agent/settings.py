@@ -15,6 +15,7 @@ from mentorgrad.domain.spec import CONTROLS
 from mentorgrad.schema import NAME_PATTERN
 from mentorgrad.wire.addresses import is_target
 from service_common.settings import OperationSettings, parse_named
+from trainer_service.job import STORE_PATIENCE
 from trainer_service.model_settings import ModelSettings, check_roots, parse_roots
 
 
@@ -91,7 +92,7 @@ class ExecutionSettings(OperationSettings, ModelSettings):
         description="Maximum data per run that is buffered while the store is unavailable, in MiB.",
     )
     store_patience: float = Field(
-        300.0,
+        STORE_PATIENCE,
         ge=0.0,
         le=86_400.0,
         description="Time the store may be unavailable before its runs are paused, in seconds.",

@@ -1,4 +1,4 @@
-"""The waiting runs as an agent sees them: those that it reads and can execute, in the store's order.
+"""The waiting runs as an agent sees them: those that it reads and can execute, in their order.
 
 Many agents look at once. Those whose runs others have claimed meanwhile read more of them, and pass
 over some of the first ones.

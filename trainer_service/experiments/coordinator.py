@@ -73,6 +73,7 @@ class Coordinator:
                 await task
 
     async def _run(self) -> None:
+        is_away = False
         while True:
             self._wake.clear()
             step = asyncio.ensure_future(asyncio.to_thread(self._advance_all))
@@ -81,11 +82,14 @@ class Coordinator:
                 if await asyncio.shield(step):
                     self._wake_scheduler()
                     self._wake.set()  # there may be room for more
+                is_away = False
             except asyncio.CancelledError:
                 await asyncio.wait([step])
                 raise
             except MentorgradError as error:
-                log.warning("coordinator_retry", error=error.message)
+                if not is_away:
+                    log.warning("coordinator_retry", error=error.message)
+                is_away = True
             except Exception as error:  # a bug must not silently stop all experiments
                 log.error("coordinator_failed", exc_info=error)
             with contextlib.suppress(TimeoutError):

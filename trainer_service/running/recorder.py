@@ -22,6 +22,7 @@ from mentorgrad.domain.event import Payload, RunEvent
 from mentorgrad.errors import InternalError, MentorgradError, Unavailable
 from mentorgrad.wire.reconnect import backoff
 from run_store.protocols import Lease, RunFile, RunWriter
+from trainer_service.job import STORE_PATIENCE
 from trainer_service.running.stop_control import Stop, StopKind
 from trainer_service.running.write_buffer import Prune, Records, WriteBatch, WriteBuffer
 
@@ -47,7 +48,7 @@ class StoreOutagePolicy:
 
     spool_bytes: int = 64 << 20
     """Maximum bytes that wait to be written."""
-    patience: float = 300.0
+    patience: float = STORE_PATIENCE
     """Seconds that the store may be unavailable before the run is paused."""
     is_leaving: Callable[[], bool] = lambda: False
     """Whether the process must exit soon, even if the store is still unavailable."""

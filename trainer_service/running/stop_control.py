@@ -244,6 +244,8 @@ class RunMonitor:
         self._heard_at = self._beaten_at = time.monotonic()
         self._on_lost = on_lost
         self._patience = patience
+        self._is_away = False
+        self._asked_at = 0.0
         self._closed = threading.Event()
         self._thread = threading.Thread(target=self._watch, name="control", daemon=True)
 
@@ -269,14 +271,20 @@ class RunMonitor:
                 self._stopper.request(self._stopper.kind)
             if time.monotonic() - self._heard_at < self._silence:
                 continue
+            if self._is_away and time.monotonic() - self._asked_at < HEARTBEAT_SECONDS:
+                continue
+            self._asked_at = time.monotonic()
             try:
                 desired = self._ask()
             except (Conflict, NotFound) as error:
                 self._lost(error.message)
                 return
             except MentorgradError as error:  # the store is unavailable; the lease may outlast that
-                log.warning("store_unreachable", error=error.message)
+                if not self._is_away:
+                    log.warning("store_unreachable", error=error.message)
+                self._is_away = True
                 continue
+            self._is_away = False
             if desired in _WANTED:
                 self._stopper.request(_WANTED[desired])
 

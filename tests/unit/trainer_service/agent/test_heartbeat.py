@@ -5,6 +5,7 @@ from collections.abc import Callable, Collection, Mapping
 from datetime import timedelta
 
 import pytest
+from structlog.testing import capture_logs
 
 from mentorgrad.domain.agent import Agent
 from mentorgrad.domain.run import DesiredState
@@ -123,6 +124,26 @@ async def test_an_end_does_not_wait_for_a_store_that_is_away(
     await until(lambda: len(reports.renewed) > asked + 2)
     await heartbeat.close()
     assert "-gpu1" not in reports.seen
+
+
+async def test_a_store_that_is_away_is_asked_by_beats_only_and_logged_once(
+    reports: Reports, heartbeat: AgentHeartbeat, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Workers ask it themselves meanwhile, and many agents would ask at once when it is back."""
+    monkeypatch.setattr(module, "LOOK_SECONDS", 0.001)
+    reports.held = {"a": 1}
+    with capture_logs() as logs:
+        await heartbeat.start()
+        await until(lambda: bool(reports.looked))
+        reports.error, asked = Unavailable("restarting"), len(reports.renewed)
+        await until(lambda: len(reports.renewed) > asked + 1)
+        looks, asked = len(reports.looked), len(reports.renewed)
+        await until(lambda: len(reports.renewed) > asked + 3)
+        assert len(reports.looked) == looks
+        reports.error = None
+        await until(lambda: len(reports.looked) > looks)
+        await heartbeat.close()
+    assert [entry["event"] for entry in logs] == ["not_reported", "reported_again"]
 
 
 async def test_a_store_that_is_away_at_the_start_ends_it(

@@ -560,9 +560,7 @@ async def test_an_agent_that_has_lost_a_device_takes_no_further_runs(rig: Rig, c
         asked.append(devices)
         return devices != gone
 
-    async with rig.scheduling(
-        "cuda:0", "cuda:1", max_restarts=0, have_devices=have
-    ) as scheduler:
+    async with rig.scheduling("cuda:0", "cuda:1", max_restarts=0, have_devices=have) as scheduler:
         worker, other = await rig.worker(1), await rig.worker(2)
         worker.begin()
         worker.end(code, RunState.INTERRUPTED if code == EXIT_DEVICE else None)

@@ -7,6 +7,7 @@ from datetime import timedelta
 from typing import Any
 
 import pytest
+from structlog.testing import capture_logs
 
 from mentorgrad.domain.event import Created, MentorBack, MentorLost, RunEvent, StateChanged
 from mentorgrad.domain.objective import Function
@@ -376,18 +377,19 @@ def test_the_lease_is_prolonged_and_a_store_that_is_away_is_borne(
 
     def heartbeat(run_id: str, attempt: int, length: timedelta) -> DesiredState:
         beats.append((run_id, attempt, length))
-        if len(beats) == 1:
+        if len(beats) < 4:
             raise Unavailable("away")
-        if len(beats) == 3:
+        if len(beats) == 6:
             enough.set()
         return DesiredState.RUN
 
     monkeypatch.setattr(store, "heartbeat", heartbeat)
     stopper = StopRequest()
-    with RunMonitor(store, lease, stopper):
+    with capture_logs() as logs, RunMonitor(store, lease, stopper):
         assert enough.wait(120)
     assert beats[0] == (lease.run_id, 1, stop_control.LEASE)
     assert stopper.kind is None
+    assert [entry["event"] for entry in logs] == ["store_unreachable"]
 
 
 @pytest.mark.usefixtures("_quick")
