@@ -10,6 +10,7 @@ from __future__ import annotations
 import difflib
 import functools
 import math
+import re
 from collections.abc import Iterator, Mapping
 from dataclasses import dataclass
 from datetime import timedelta
@@ -243,12 +244,17 @@ def _must(field: RunField) -> str:
     return "one of: " + ", ".join(str(item.value) for item in cast(type[Enum], field.base))
 
 
+def _words(path: str) -> set[str]:
+    return set(re.findall("[a-z0-9]+", path.lower()))
+
+
 def _meant(path: str) -> str:
     """The known fields that come nearest, in words."""
     names = known_fields()
-    last = path.rpartition(".")[2]
-    same = [name for name in names if name.rpartition(".")[2] == last]
-    same.sort(key=lambda name: difflib.SequenceMatcher(None, path, name).ratio(), reverse=True)
-    near = same or difflib.get_close_matches(path, names, _NEAR, 0.7)
+    last, words = path.rpartition(".")[2], _words(path)
+    near = [name for name in names if name.rpartition(".")[2] == last]
+    near = near or [name for name in names if words and words <= _words(name)]
+    near.sort(key=lambda name: difflib.SequenceMatcher(None, path, name).ratio(), reverse=True)
+    near = near or difflib.get_close_matches(path, names, _NEAR, 0.7)
     near = near or difflib.get_close_matches(f"{_SPEC}.{path}", names, _NEAR)
     return f"; did you mean {', '.join(near[:_NEAR])}?" if near else ""

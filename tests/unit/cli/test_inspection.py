@@ -53,11 +53,24 @@ def test_list_as_json_gives_whole_runs(invoke: Invoke, store_url: str) -> None:
         ("--mentor", "random_tokens", 1),
         ("--name", "toy", 1),
         ("--label", "arm=none", 0),
+        ("--since", "2000-01-01", 1),
+        ("--until", "2000-01-01T00:00:00", 0),
     ],
 )
 def test_list_filters(invoke: Invoke, store_url: str, option: str, value: str, count: int) -> None:
     result = invoke("runs", "list", "--store", store_url, "--json", option, value)
     assert len(json.loads(result.stdout)["runs"]) == count
+
+
+def test_a_part_of_a_trajectory_without_snapshots_says_so(invoke: Invoke, store_url: str) -> None:
+    for more, said in (
+        (("--first", "1000000"), "no snapshots in these steps"),
+        (("--points", "1"), ""),
+    ):
+        result = invoke("runs", "trajectory", "toy-run", "--store", store_url, *more)
+        assert result.exit_code == 0
+        assert said in result.stderr
+        assert bool(result.stdout) is not bool(said)
 
 
 def test_show_gives_figures_candidates_and_result(invoke: Invoke, store_url: str) -> None:

@@ -81,3 +81,17 @@ def test_numbers_are_alike_whatever_their_type() -> None:
     assert text_of(3) == text_of(3.0) == text_of(timedelta(seconds=3)) == "3"
     assert text_of(0.1) == "0.1"
     assert text_of(2.0**60) == repr(2.0**60)
+
+
+@pytest.mark.parametrize(
+    ("path", "meant"),
+    [
+        ("best_loss", "best_selection_loss"),
+        ("test_accuracy", "result.test.accuracy"),
+        ("spec.optimizer.learning_rte", "spec.optimizer.learning_rate"),
+        ("seed", "spec.seed"),
+    ],
+)
+def test_an_unknown_field_names_those_that_come_nearest(path: str, meant: str) -> None:
+    (violation,) = condition_violations(path, "1", None, None)
+    assert f"did you mean {meant}" in violation.description

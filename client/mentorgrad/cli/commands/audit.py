@@ -3,11 +3,11 @@
 from __future__ import annotations
 
 from collections.abc import Callable
-from datetime import UTC, datetime
 from typing import TYPE_CHECKING, Annotated
 
 import typer
 
+from mentorgrad.cli.support.flag_text import utc
 from mentorgrad.cli.support.options import (
     DEFAULT_SERVER,
     ColumnsOption,
@@ -15,7 +15,9 @@ from mentorgrad.cli.support.options import (
     LimitOption,
     PageOption,
     ServerOption,
+    SinceOption,
     StoreOption,
+    UntilOption,
 )
 from mentorgrad.cli.support.output import Output, moment
 from mentorgrad.cli.support.service_access import open_audit
@@ -24,8 +26,6 @@ if TYPE_CHECKING:
     from mentorgrad.domain.audit import AuditEntry
 
 app = typer.Typer()
-
-_TIMES = ["%Y-%m-%d", "%Y-%m-%dT%H:%M:%S"]
 
 
 @app.command(
@@ -54,12 +54,8 @@ def _audit(
             "--outcome", metavar="OUTCOME", help="OK, or the reason of a refusal: SCOPE_MISSING."
         ),
     ] = "",
-    since: Annotated[
-        datetime | None, typer.Option("--since", formats=_TIMES, help="From this time on, UTC.")
-    ] = None,
-    until: Annotated[
-        datetime | None, typer.Option("--until", formats=_TIMES, help="Before this time, UTC.")
-    ] = None,
+    since: SinceOption = None,
+    until: UntilOption = None,
     limit: LimitOption = 50,
     page: PageOption = "",
     columns: ColumnsOption = "",
@@ -70,14 +66,10 @@ def _audit(
     """List who changed what and who was refused, newest first. Needs the scope admin."""
     from mentorgrad.domain.audit import AuditFilter
 
-    wanted = AuditFilter(owner, caller, action, record, outcome, _utc(since), _utc(until))
+    wanted = AuditFilter(owner, caller, action, record, outcome, utc(since), utc(until))
     with open_audit(server, store) as reader:
         found = reader.list_audit(wanted, limit, page)
     Output(as_json).page(found, "entries", _COLUMNS, columns, _SPARE)
-
-
-def _utc(time: datetime | None) -> datetime | None:
-    return None if time is None else time.replace(tzinfo=UTC)
 
 
 _COLUMNS: dict[str, Callable[[AuditEntry], str]] = {

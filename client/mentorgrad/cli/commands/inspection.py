@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING, Annotated, cast
 import typer
 
 from mentorgrad.cli.support import short_ids
-from mentorgrad.cli.support.flag_text import choice, pairs_of
+from mentorgrad.cli.support.flag_text import choice, pairs_of, utc
 from mentorgrad.cli.support.options import (
     DEFAULT_SERVER,
     ColumnsOption,
@@ -18,7 +18,9 @@ from mentorgrad.cli.support.options import (
     RunArgument,
     RunArguments,
     ServerOption,
+    SinceOption,
     StoreOption,
+    UntilOption,
 )
 from mentorgrad.cli.support.output import (
     Output,
@@ -83,6 +85,8 @@ def _list(
     experiment: Annotated[
         str, typer.Option("--experiment", metavar="ID", help="Only runs of this experiment.")
     ] = "",
+    since: SinceOption = None,
+    until: UntilOption = None,
     order: Annotated[
         str, typer.Option("--order", help="Sort order: newest, oldest or best_selection_loss.")
     ] = "newest",
@@ -93,7 +97,10 @@ def _list(
     store: StoreOption = "",
     as_json: JsonOption = False,
 ) -> None:
-    """List runs, by default the newest first."""
+    """List runs, by default the newest first.
+
+    --since and --until are of their creation.
+    """
     from mentorgrad.cli.support.field_conditions import conditions_of
     from mentorgrad.domain.query import RunFilter, RunOrder, TextSearch
     from mentorgrad.domain.run import RunState
@@ -104,6 +111,8 @@ def _list(
         mentor=mentor,
         name_contains=name,
         labels=pairs_of("--label", label or ()),
+        created_after=utc(since),
+        created_before=utc(until),
         owner=owner,
         experiment_id=experiment,
         fields=conditions_of("--field", field or ()),

@@ -15,7 +15,7 @@ from mentorgrad.cli.support.options import (
     ServerOption,
     StoreOption,
 )
-from mentorgrad.cli.support.output import Output, number, shorten
+from mentorgrad.cli.support.output import Output, note, number, shorten
 from mentorgrad.cli.support.service_access import open_reader
 
 app = typer.Typer()
@@ -57,6 +57,9 @@ def _trajectory(
     if as_json:
         listed = [{"stage": stage} | to_dict(snapshot) for stage, snapshot in rows]
         out.json({"run_id": run_id, "snapshots": listed})
+        return
+    if not rows:
+        note("no snapshots in these steps" if first or last else "no snapshots yet")
         return
     out.table(
         _COLUMNS,

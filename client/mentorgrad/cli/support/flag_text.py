@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import re
 from collections.abc import Sequence
-from datetime import timedelta
+from datetime import UTC, datetime, timedelta
 from typing import Any, cast
 
 from mentorgrad import outside_text
@@ -51,6 +51,11 @@ def choice(flag: str, kind: type[Any], text: str) -> Any:
     except ValueError:
         names = ", ".join(str(member.value) for member in cast(Any, kind))
         raise InvalidInput.field(flag, f"must be one of: {names}; not {text!r}") from None
+
+
+def utc(time: datetime | None) -> datetime | None:
+    """A time that was given as UTC; None: none was."""
+    return None if time is None else time.replace(tzinfo=UTC)
 
 
 def age(flag: str, text: str) -> timedelta:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from datetime import datetime
 from enum import StrEnum
 from typing import Annotated
 
@@ -99,6 +100,16 @@ ColumnsOption = Annotated[
         help="Columns to print, by their names in the table. Default: all; on a terminal, as many "
         "as fit.",
     ),
+]
+
+_TIMES = ["%Y-%m-%d", "%Y-%m-%dT%H:%M:%S"]
+
+SinceOption = Annotated[
+    datetime | None, typer.Option("--since", formats=_TIMES, help="From this time on, UTC.")
+]
+
+UntilOption = Annotated[
+    datetime | None, typer.Option("--until", formats=_TIMES, help="Before this time, UTC.")
 ]
 
 WordsOption = Annotated[
