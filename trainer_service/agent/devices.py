@@ -8,8 +8,14 @@ from collections.abc import Iterable
 from dataclasses import dataclass
 from pathlib import Path
 
+import structlog
+
 from mentorgrad.errors import InvalidInput
 from mentorgrad.host_memory import host_memory
+
+log = structlog.get_logger(__name__)
+
+_DRIVER = Path("/proc/driver/nvidia/version")
 
 
 @dataclass(frozen=True)
@@ -32,10 +38,12 @@ def find_devices(wanted: str) -> FoundDevices:
         InvalidInput: `wanted` is ``cuda`` and torch finds no CUDA device.
     """
     memory: list[int] = []
-    if wanted != "cpu" and Path("/proc/driver/nvidia/version").exists():
+    if wanted != "cpu" and _DRIVER.exists():
         memory = _cuda_memory()
     if not memory and wanted == "cuda":
         raise InvalidInput.field("device", "torch finds no CUDA device on this machine")
+    if not memory and wanted != "cpu" and _DRIVER.exists():
+        log.warning("no_cuda_device", meaning="there is an NVIDIA driver; runs go to the CPU")
     if not memory:
         return FoundDevices(("cpu",), host_memory() >> 20)
     names = tuple(f"cuda:{index}" for index in range(len(memory)))

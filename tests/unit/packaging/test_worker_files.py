@@ -71,6 +71,7 @@ def test_a_slurm_job_starts_a_worker_and_shows_no_secret(tmp_path: Path) -> None
     assert "--mentor" in command
     found = settings_of([word for word in command[1:] if word not in command[-2:]])
     assert (found.name, found.label, found.threads) == ("slurm-16-3", {"slurm": "gpu"}, 4)
+    assert found.device == "cuda"  # which the job has asked for
     assert submitted(0o640).returncode == 2
 
 
@@ -97,6 +98,7 @@ def test_the_jobs_and_pods_of_kubernetes_have_settings_that_there_are() -> None:
         (container,) = spec["containers"]
         found = settings_of([*container["command"], *container["args"]])
         assert found.until_idle == until_idle
+        assert (found.device == "cuda") is ("nvidia.com/gpu" in container["resources"]["limits"])
         assert found.drain_seconds < spec["terminationGracePeriodSeconds"]
         for variable in container["env"]:
             name = variable["name"].removeprefix("MENTORGRAD_WORKER_").lower()
