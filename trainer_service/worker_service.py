@@ -94,7 +94,8 @@ async def _until_done(
     limit = settings.until_idle
     while not told.done():
         scheduler = agent.scheduler
-        if scheduler.is_done or (limit is not None and scheduler.idle_seconds >= limit):
+        # Not `>=`: as long as it is not known to be idle, it has been for 0 s.
+        if scheduler.is_done or (limit is not None and scheduler.idle_seconds > limit):
             break
         await asyncio.wait([told], timeout=_LOOK_SECONDS)
     told.cancel()
