@@ -12,13 +12,14 @@ import contextlib
 import random
 import time
 from collections.abc import Awaitable, Callable, Mapping
+from datetime import datetime
 from typing import Protocol
 
 import structlog
 
 from mentorgrad.domain.agent import Agent
 from mentorgrad.domain.run import DesiredState
-from mentorgrad.errors import MentorgradError
+from mentorgrad.errors import Conflict, MentorgradError
 from mentorgrad.ids import new_run_id
 from run_store.agents import AgentStore
 from trainer_service.running.stop_control import HEARTBEAT_SECONDS, LEASE
@@ -32,6 +33,11 @@ LOOK_SECONDS = 0.25
 SPARE_SECONDS = 5.0
 """Time after a failed report in which no lease is treated as expired: while the store is
 unavailable, nobody can renew a lease."""
+
+
+NAME_SECONDS = 3.0
+"""Time between two attempts to begin under a name that another agent has: it reports meanwhile if
+it lives."""
 
 
 class HeldRuns(Protocol):
@@ -75,14 +81,33 @@ class AgentHeartbeat:
         self._due = self._spared_until = 0.0
 
     async def start(self) -> None:
-        """Beats for the first time.
+        """Beats for the first time. If the last agent of this name died without an end, and was
+        started again at once, this takes until it has been silent for `SILENT`.
 
         Raises:
-            Conflict: Another agent has the name.
+            Conflict: Another agent has the name, and reports.
             Unavailable: The store does not answer.
         """
-        await self._beat()
+        seen: datetime | None = None
+        while True:
+            try:
+                await self._beat()
+                break
+            except Conflict:
+                last = await self._last_seen()
+                if last is None or seen not in (None, last):
+                    raise
+                if seen is None:
+                    log.info("name_taken", meaning="waits for another agent of this name to end")
+                seen = last
+            await asyncio.sleep(NAME_SECONDS)
         self._task = asyncio.create_task(self._go_on())
+
+    async def _last_seen(self) -> datetime | None:
+        """When an agent of this name has reported last."""
+        name = self._record().name
+        listed = await asyncio.to_thread(self._store.list_workers)
+        return next((agent.seen_at for agent in listed if agent.name == name), None)
 
     def wake(self) -> None:
         """Makes it look at once what is wanted of the runs."""

@@ -1,15 +1,15 @@
 from __future__ import annotations
 
 import asyncio
-from collections.abc import Callable, Collection, Mapping
-from datetime import timedelta
+from collections.abc import Callable, Collection, Iterator, Mapping
+from datetime import UTC, datetime, timedelta
 
 import pytest
 from structlog.testing import capture_logs
 
-from mentorgrad.domain.agent import Agent
+from mentorgrad.domain.agent import Agent, AgentList
 from mentorgrad.domain.run import DesiredState
-from mentorgrad.errors import Unavailable
+from mentorgrad.errors import Conflict, Unavailable
 from run_store.agents import Beat
 from trainer_service.agent import heartbeat as module
 from trainer_service.agent.heartbeat import AgentHeartbeat
@@ -30,6 +30,7 @@ class Reports:
         self.told: list[Mapping[str, DesiredState]] = []
         self.buried = 0
         self.left_off = 0
+        self.others: Iterator[datetime] = iter(())
 
     def report_agent(
         self, agent: Agent, holder: str, held: Mapping[str, int], lease: timedelta
@@ -48,7 +49,8 @@ class Reports:
     def end_agent(self, name: str, holder: str) -> None:
         self.seen.append(f"-{name}")
 
-    def list_workers(self) -> None: ...
+    def list_workers(self) -> AgentList:
+        return AgentList((Agent("gpu1", seen_at=next(self.others)),))
 
     def tell(self, wishes: Mapping[str, DesiredState]) -> None:
         self.told.append(wishes)
@@ -152,6 +154,37 @@ async def test_a_store_that_is_away_at_the_start_ends_it(
     reports.error = Unavailable("restarting")
     with pytest.raises(Unavailable):
         await heartbeat.start()
+    await heartbeat.close()
+
+
+async def test_a_name_is_free_when_who_had_it_is_silent(
+    reports: Reports, heartbeat: AgentHeartbeat, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """An agent that is killed is started again at once, under the same name."""
+    monkeypatch.setattr(module, "NAME_SECONDS", 0.0)
+    reports.error = Conflict("another worker has the name", reason="NAME_TAKEN")
+
+    def silent() -> Iterator[datetime]:
+        for _ in range(3):
+            yield datetime(2026, 1, 1, tzinfo=UTC)
+        reports.error = None
+        yield datetime(2026, 1, 1, tzinfo=UTC)
+
+    reports.others = silent()
+    await heartbeat.start()
+    await heartbeat.close()
+    assert reports.seen[-1] == "-gpu1"
+
+
+async def test_the_name_of_an_agent_that_reports_is_refused(
+    reports: Reports, heartbeat: AgentHeartbeat, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(module, "NAME_SECONDS", 0.0)
+    reports.error = Conflict("another worker has the name", reason="NAME_TAKEN")
+    reports.others = iter(datetime(2026, 1, day, tzinfo=UTC) for day in (1, 1, 2))
+    with pytest.raises(Conflict):
+        await heartbeat.start()
+    assert len(reports.renewed) == 3
     await heartbeat.close()
 
 
