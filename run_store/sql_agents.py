@@ -148,11 +148,11 @@ class SqlAgents(SqlBase):
     def list_workers(self) -> AgentList:
         """See `AgentReader.list_workers`."""
         with self._reading() as connection:
-            rows = connection.execute(sa.select(agents).order_by(agents.c.name).limit(_MOST)).all()
-            found = [
-                replace(decode(Agent, row.record), seen_at=paging.moment(row.seen_at))
-                for row in rows
-            ]
+            silent = dialects.now(connection) - agents.c.seen_at
+            rows = connection.execute(
+                sa.select(agents, silent.label("silent")).order_by(agents.c.name).limit(_MOST)
+            )
+            found = [_listed(row) for row in rows]
             named = {run_id for agent in found for run_id in (*agent.run_ids, *agent.refused)}
             seen = self._visible_runs(connection, named)
         return AgentList(
@@ -171,3 +171,10 @@ class SqlAgents(SqlBase):
             runs.c.run_id.in_(run_ids), *visible(runs, self._viewer)
         )
         return set(connection.execute(found).scalars()) if run_ids else set()
+
+
+def _listed(row: Any) -> Agent:
+    """An agent by its row. A dead one executes nothing: its leases have expired, too."""
+    agent = replace(decode(Agent, row.record), seen_at=paging.moment(row.seen_at))
+    is_dead = row.silent >= dialects.micros_of(SILENT)
+    return replace(agent, run_ids=(), refused={}) if is_dead else agent

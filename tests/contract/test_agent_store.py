@@ -47,11 +47,14 @@ def test_the_last_report_of_each_agent_is_listed(opened: Any) -> None:
 def test_a_name_belongs_to_one_process_until_that_is_silent(
     opened: Any, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    opened.store.report_agent(AGENT, "p1")
+    run_id = running(opened.store)
+    opened.store.report_agent(replace(AGENT, run_ids=(run_id,)), "p1")
+    assert opened.store.list_workers().agents[0].run_ids == (run_id,)
     with pytest.raises(Conflict, match="another worker has the name gpu1") as caught:
         opened.store.report_agent(AGENT, "p2")
     assert caught.value.reason == "NAME_TAKEN"
     monkeypatch.setattr(sql_agents, "SILENT", timedelta(0))
+    assert opened.store.list_workers().agents[0].run_ids == ()  # others take them up
     opened.store.report_agent(AGENT, "p2")
     opened.store.end_agent("gpu1", "p1")
     assert len(opened.store.list_workers()) == 1

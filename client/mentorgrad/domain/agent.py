@@ -39,7 +39,7 @@ class Agent:
     mentors: tuple[str, ...] = ()
     """Names of the mentors that it can reach."""
     run_ids: tuple[str, ...] = ()
-    """Runs that it executes, as far as the caller sees them."""
+    """Runs that it executes, as far as the caller sees them; none, if it is dead."""
     refused: Mapping[str, str] = field(default_factory=dict)
     """Waiting run → why this agent cannot execute it; as far as the caller sees them."""
     is_draining: bool = False

@@ -59,6 +59,7 @@ _COLUMNS: dict[str, Callable[[Agent], str]] = {
     "executes": lambda agent: " ".join(agent.run_ids),
     "devices": lambda agent: " ".join(agent.devices),
     "memory": lambda agent: f"{agent.memory_mib} MiB" if agent.memory_mib else "",
+    "mentors": lambda agent: " ".join(agent.mentors),
     "labels": lambda agent: name_values(agent.labels, " "),
     "refuses": lambda agent: str(len(agent.refused)),
     "seen": lambda agent: moment(agent.seen_at),
@@ -66,5 +67,5 @@ _COLUMNS: dict[str, Callable[[Agent], str]] = {
     "version": lambda agent: agent.version,
 }
 
-_SPARE = ("version", "host", "memory", "labels", "devices", "executes")
+_SPARE = ("version", "host", "memory", "mentors", "labels", "devices", "executes")
 """Columns that a narrow terminal does without, the first one first."""
