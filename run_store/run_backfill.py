@@ -11,7 +11,7 @@ from sqlalchemy.engine import Connection
 from mentorgrad.domain.run import Run
 from mentorgrad.schema import evolve
 from mentorgrad.wire import codec
-from run_store import dialects, run_index, run_terms
+from run_store import row_inserts, run_index, run_terms
 from run_store.tables import field_terms
 from run_store.tables import run_terms as postings
 
@@ -37,8 +37,8 @@ def fill(connection: Connection) -> None:
             terms += run_terms.posting_rows(run, mine)
             values |= {item["term_id"]: item for item in run_terms.term_rows(found)}
             runs.append(run)
-        dialects.insert_rows(connection, postings, terms)
-        dialects.insert_missing(connection, field_terms, list(values.values()))
+        row_inserts.insert_rows(connection, postings, terms)
+        row_inserts.insert_missing(connection, field_terms, list(values.values()))
         run_index.add_texts(connection, runs)
 
 

@@ -10,7 +10,7 @@ from sqlalchemy import bindparam
 from sqlalchemy.engine import Connection
 
 from mentorgrad.domain.run import Run, RunState
-from run_store import dialects, run_terms
+from run_store import row_inserts, run_terms
 from run_store.tables import field_terms, run_labels, run_texts
 from run_store.tables import run_terms as postings
 
@@ -19,8 +19,8 @@ def add(connection: Connection, run: Run, experiment_id: str) -> None:
     """Adds a new run."""
     values = run_terms.field_values(run)
     terms = run_terms.terms_of(run, experiment_id, values)
-    dialects.insert_rows(connection, postings, run_terms.posting_rows(run, terms))
-    dialects.insert_missing(connection, field_terms, run_terms.term_rows(values))
+    row_inserts.insert_rows(connection, postings, run_terms.posting_rows(run, terms))
+    row_inserts.insert_missing(connection, field_terms, run_terms.term_rows(values))
     add_texts(connection, [run])
 
 
@@ -28,7 +28,7 @@ def add_texts(connection: Connection, runs: Sequence[Run]) -> None:
     """Adds the texts of new runs."""
     is_numbered = connection.dialect.name == "sqlite"
     rows = [row for run in runs for row in run_terms.text_rows(run, is_numbered)]
-    dialects.insert_rows(connection, run_texts, rows)
+    row_inserts.insert_rows(connection, run_texts, rows)
 
 
 def moved(connection: Connection, run: Run) -> None:
@@ -41,8 +41,8 @@ def moved(connection: Connection, run: Run) -> None:
     connection.execute(_END, values | {"new_rank": run_terms.rank_of(run)})
     figures = list(run_terms.figure_values(run))
     terms = {run_terms.of_field(value.field, value.text) for value in figures}
-    dialects.insert_missing(connection, field_terms, run_terms.term_rows(figures))
-    dialects.insert_rows(connection, postings, run_terms.posting_rows(run, terms))
+    row_inserts.insert_missing(connection, field_terms, run_terms.term_rows(figures))
+    row_inserts.insert_rows(connection, postings, run_terms.posting_rows(run, terms))
 
 
 def relabelled(connection: Connection, before: Run, after: Run) -> None:
@@ -54,10 +54,10 @@ def relabelled(connection: Connection, before: Run, after: Run) -> None:
     run_id = after.run_id
     if old - new:
         _delete(connection, postings, run_id, postings.c.term_id.in_(sorted(old - new)))
-    dialects.insert_rows(connection, postings, run_terms.posting_rows(after, new - old))
+    row_inserts.insert_rows(connection, postings, run_terms.posting_rows(after, new - old))
     if old != new:
         _delete(connection, run_labels, run_id)
-        dialects.insert_rows(connection, run_labels, label_rows(after))
+        row_inserts.insert_rows(connection, run_labels, label_rows(after))
     _delete(connection, run_texts, run_id)
     add_texts(connection, [after])
 

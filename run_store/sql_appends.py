@@ -16,7 +16,7 @@ from mentorgrad.domain.event import EventKind, Finished, Resumed, RunEvent, Stat
 from mentorgrad.domain.fold import fold, for_figures
 from mentorgrad.domain.run import Artifact, DesiredState, Run, RunState
 from mentorgrad.wire import codec
-from run_store import dialects, invariants, run_index, sql_blocks, sql_outbox, sql_rows
+from run_store import dialects, invariants, row_inserts, run_index, sql_blocks, sql_outbox, sql_rows
 from run_store.protocols import RunFile
 from run_store.snapshot_blocks import BlockMaker
 from run_store.sql_queue import SqlQueue
@@ -183,7 +183,7 @@ class SqlAppends(SqlQueue):
         their rows if they are known. Returns the rows."""
         made = made or sql_rows.rows_of(new)
         for table, rows in made.items():
-            dialects.insert_rows(connection, table, rows)
+            row_inserts.insert_rows(connection, table, rows)
         for event in new:
             if isinstance(event.payload, Resumed):
                 values = {
@@ -268,7 +268,7 @@ def _put(connection: Connection, run_id: str, files: Sequence[RunFile]) -> list[
             "size": len(file.data),
             "data": file.data,
         }
-        connection.execute(dialects.upsert_into(connection, blobs), row)
+        connection.execute(row_inserts.upsert_into(connection, blobs), row)
     return digests
 
 

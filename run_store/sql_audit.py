@@ -12,7 +12,7 @@ from sqlalchemy.engine import Connection
 from mentorgrad.domain.audit import AuditEntry, AuditFilter, AuditPage
 from mentorgrad.ids import new_run_id
 from mentorgrad.serialization import to_dict
-from run_store import dialects, paging
+from run_store import dialects, paging, row_inserts
 from run_store.sql_base import SqlBase, keyset_page
 from run_store.tables import audit
 from run_store.visibility import Viewer, query_of, visible
@@ -46,7 +46,7 @@ class SqlAudit(SqlBase):
     def record_audit(self, entries: Sequence[AuditEntry]) -> None:
         """See `AuditStore.record_audit`."""
         with self._writing() as connection:
-            dialects.insert_rows(connection, audit, [_row(entry) for entry in entries])
+            row_inserts.insert_rows(connection, audit, [_row(entry) for entry in entries])
 
     def expire_audit(self, kept: timedelta) -> int:
         """See `AuditStore.expire_audit`."""

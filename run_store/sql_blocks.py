@@ -12,7 +12,7 @@ from sqlalchemy import bindparam
 from sqlalchemy.engine import Connection
 
 from mentorgrad.domain.event import EventKind, Resumed, RunEvent, Segment
-from run_store import dialects, sql_rows
+from run_store import row_inserts, sql_rows
 from run_store import snapshot_blocks as sizes
 from run_store.snapshot_blocks import BlockMaker, EncodedSegment
 from run_store.sql_base import FEW_ROWS
@@ -120,12 +120,12 @@ def _insert(connection: Connection, run_id: str, maker: BlockMaker) -> None:
         for number, block in enumerate(maker.complete, first)
     ]
     maker.complete = []
-    dialects.insert_rows(connection, snapshot_blocks, rows)
+    row_inserts.insert_rows(connection, snapshot_blocks, rows)
     joined = [
         {"run_id": run_id, "number": number, "summaries": _joined(connection, run_id, number)}
         for number in range(first // sizes.PER_SUMMARY, maker.number // sizes.PER_SUMMARY)
     ]
-    dialects.insert_rows(connection, block_summaries, joined)
+    row_inserts.insert_rows(connection, block_summaries, joined)
 
 
 def _joined(connection: Connection, run_id: str, number: int) -> bytes:

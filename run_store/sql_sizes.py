@@ -10,7 +10,7 @@ from sqlalchemy import bindparam
 from sqlalchemy.engine import Connection
 
 from mentorgrad.domain.run import RunState
-from run_store import dialects
+from run_store import row_inserts
 from run_store.tables import (
     blobs,
     block_summaries,
@@ -38,7 +38,7 @@ def keep_sizes(connection: Connection, run_ids: Sequence[str]) -> None:
     """Measures runs that have ended and stores their sizes, which change no more; called under
     `CREATE_LOCK`, so that none of them is deleted meanwhile."""
     rows = [dict(row._mapping) for row in measure(connection, run_ids)]
-    dialects.insert_missing(connection, run_sizes, rows)
+    row_inserts.insert_missing(connection, run_sizes, rows)
 
 
 def unmeasured(connection: Connection, owner: str, count: int) -> Sequence[str]:

@@ -20,7 +20,7 @@ from mentorgrad.errors import AlreadyExists, NotFound
 from mentorgrad.ids import new_run_id
 from mentorgrad.schema import evolve
 from mentorgrad.wire import codec
-from run_store import dialects, invariants, run_index, sql_blocks, sql_rows
+from run_store import dialects, invariants, row_inserts, run_index, sql_blocks, sql_rows
 from run_store.import_buffer import chunks, rows_ahead
 from run_store.protocols import Lease
 from run_store.sql_appends import DESIRED, NO_LEASE, SqlAppends
@@ -244,7 +244,7 @@ class SqlWriter(SqlAppends):
         columns = sql_rows.fixed_columns(run) | sql_rows.run_columns(run, data)
         columns["annotation"] = None if annotation is None else codec.encode(annotation)
         connection.execute(runs.insert(), columns | NO_LEASE | {"experiment_id": experiment_id})
-        dialects.insert_rows(connection, run_labels, run_index.label_rows(run))
+        row_inserts.insert_rows(connection, run_labels, run_index.label_rows(run))
         run_index.add(connection, run, experiment_id)
 
     # -- imports ------------------------------------------------------------------------------

@@ -13,7 +13,7 @@ from mentorgrad.domain.event import Created
 from mentorgrad.domain.run import RunState
 from mentorgrad.domain.spec import RunSpec
 from mentorgrad.v1 import event_pb2, run_pb2
-from run_store import dialects, sql_blocks
+from run_store import row_inserts, sql_blocks
 from run_store.open import open_store
 from run_store.sql_store import SqlRunStore
 from run_store.tables import events, runs
@@ -69,9 +69,9 @@ def long_run(
                 }
             )
             if len(rows) * per_segment >= _AT_ONCE:
-                dialects.insert_rows(connection, events, rows)
+                row_inserts.insert_rows(connection, events, rows)
                 rows = []
-        dialects.insert_rows(connection, events, rows)
+        row_inserts.insert_rows(connection, events, rows)
         if blocks:
             sql_blocks.catch_up(connection, run.run_id)
         connection.execute(

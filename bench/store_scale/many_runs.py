@@ -12,7 +12,7 @@ from mentorgrad.domain.objective import CausalPrompt, Function, LabelPrompt
 from mentorgrad.domain.run import Run, RunResult, RunState, Score
 from mentorgrad.domain.spec import MentorChoice, Optimizer, RunSpec, Stages, Task
 from mentorgrad.wire import codec
-from run_store import dialects, run_backfill, run_index, sql_rows
+from run_store import row_inserts, run_backfill, run_index, sql_rows
 from run_store.sql_store import SqlRunStore
 from run_store.tables import run_labels, runs
 
@@ -107,9 +107,9 @@ def fill(store: SqlRunStore, count: int) -> None:
     with store._writing() as connection:
         for first in range(0, count, _BATCH):
             made = list(rows(first, min(first + _BATCH, count), count))
-            dialects.insert_rows(connection, runs, [columns for _, columns in made])
+            row_inserts.insert_rows(connection, runs, [columns for _, columns in made])
             labels = [row for run, _ in made for row in run_index.label_rows(run)]
-            dialects.insert_rows(connection, run_labels, labels)
+            row_inserts.insert_rows(connection, run_labels, labels)
         run_backfill.fill(connection)
     with store._engine.connect() as connection:
         connection.exec_driver_sql("ANALYZE")

@@ -10,7 +10,7 @@ import sqlalchemy as sa
 
 from mentorgrad.domain.event import Created
 from mentorgrad.errors import Unavailable
-from run_store import dialects
+from run_store import dialects, row_inserts
 from run_store.open import open_store
 from run_store.tables import events, runs
 
@@ -48,7 +48,7 @@ def test_a_bulk_insert_on_a_lost_connection_gives_that_connection_up(postgres_ur
         backend = connection.execute(sa.text("SELECT pg_backend_pid()")).scalar_one()
         other.execute(sa.text("SELECT pg_terminate_backend(:pid, 5000)"), {"pid": backend})
         with pytest.raises(sa.exc.OperationalError) as caught:
-            dialects.insert_rows(connection, events, rows)
+            row_inserts.insert_rows(connection, events, rows)
         assert caught.value.connection_invalidated
         assert connection.invalidated
     engine.dispose()
@@ -90,10 +90,10 @@ def test_a_bulk_insert_of_a_row_that_is_there_is_an_integrity_error(postgres_url
     engine = dialects.engine_of(dialects.parse(postgres_url))
     with engine.connect() as connection:
         row = dict(connection.execute(sa.select(runs)).mappings().one())
-        names = [name for name in row if type(runs.c[name].type) in dialects._COPY_TYPES]
+        names = [name for name in row if type(runs.c[name].type) in row_inserts._COPY_TYPES]
         kept = {name: row[name] for name in names if row[name] is not None}
         with pytest.raises(sa.exc.IntegrityError):
-            dialects.insert_rows(connection, runs, [kept] * 20)
+            row_inserts.insert_rows(connection, runs, [kept] * 20)
         assert not connection.invalidated
     engine.dispose()
     assert run.run_id
