@@ -3,7 +3,8 @@
 - `curve`: seconds from opening a run of 100,000 snapshots until its loss curve is drawn, and what
   the tab's scripts hold then, in MB after a garbage collection.
 - `to_screen`: milliseconds from the append of an event to the store until its step stands on the
-  screen. The trainer looks every 100 ms, and a tab is drawn at most four times a second.
+  screen. The trainer looks every 100 ms, and a tab is drawn at once after a quiet while, else four
+  times a second.
 - `watchers`: CPU seconds of the trainer, and of the page's service, while a run of many events is
   watched by 50 streams, relative to one; in ABBA blocks.
 - `list`: milliseconds of a tab's work for a step of scrolling a list of 100,000 runs, of which

@@ -152,6 +152,23 @@ describe("live runs", () => {
     expect(asked.find((address) => address.includes("/events"))).not.toContain("segment");
   });
 
+  test("are told of at once after a quiet while, then at most four times a second", async () => {
+    const onChange = vi.fn();
+    live = new LiveRuns(["a"], onChange);
+    await vi.advanceTimersByTimeAsync(10_000);
+    onChange.mockClear();
+    const send = (seq: number) => Stream.opened[0]!.send("run", { runId: "a", event: segment(seq) });
+    send(4);
+    await vi.advanceTimersByTimeAsync(1);
+    expect(onChange).toHaveBeenCalledTimes(1);
+    for (let seq = 5; seq < 15; seq++) {
+      send(seq);
+      await vi.advanceTimersByTimeAsync(100);
+    }
+    expect(onChange.mock.calls.length).toBeGreaterThan(3);
+    expect(onChange.mock.calls.length).toBeLessThan(6);
+  });
+
   test("close the stream when every run has ended", async () => {
     await followed("a", "b");
     const stream = Stream.opened[0]!;

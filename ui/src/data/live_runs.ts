@@ -45,6 +45,7 @@ export class LiveRuns {
   private isOpening = false;
   private readonly stopped = new AbortController();
   private telling: number | undefined;
+  private told = -TELL_MS;
   private retrying: number | undefined;
   private pause = FIRST_PAUSE_MS;
 
@@ -243,10 +244,13 @@ export class LiveRuns {
     this.tell();
   }
 
+  /** At once after a quiet while, so that a single event is soon seen. */
   private tell(): void {
+    const wait = Math.max(0, this.told + TELL_MS - performance.now());
     this.telling ??= window.setTimeout(() => {
       this.telling = undefined;
+      this.told = performance.now();
       if (!this.stopped.signal.aborted) this.onChange();
-    }, TELL_MS);
+    }, wait);
   }
 }
