@@ -33,6 +33,7 @@ from tests.support.served_prompts import OBJECTIVE, SPEC, parts, write_rows
 from trainer_service import tensorfile
 from trainer_service.objectives.calibration import prior_of
 from trainer_service.objectives.served_prompt import server_scorer
+from trainer_service.objectives.served_prompt.label_requests import KEY_VARIABLE
 from trainer_service.objectives.served_prompt.language import to_parameter, to_text
 from trainer_service.objectives.torch_free import ARTIFACT
 from trainer_service.tasks.data import Split
@@ -346,7 +347,7 @@ def test_every_policy_decides(
 def test_the_key_comes_from_the_environment_and_a_fragment_is_the_name_on_the_server(
     server: LabelServer, folder: Path, store: RunStore, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setenv(server_scorer.KEY_VARIABLE, "secret")
+    monkeypatch.setenv(KEY_VARIABLE, "secret")
     how = parts(server, folder, "#org/large:1b")
     assert go(store, create(store, SHORT), StopsAt(), how) is RunState.SUCCEEDED
     assert server.keys == {"Bearer secret"}

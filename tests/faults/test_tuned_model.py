@@ -25,6 +25,7 @@ from tests.support.effective_log import effective
 from tests.support.label_server import LabelServer, Reply
 from tests.support.served_prompts import SPEC, parts, write_rows
 from trainer_service.objectives.served_prompt import server_scorer
+from trainer_service.objectives.served_prompt.label_requests import KEY_VARIABLE
 from trainer_service.objectives.torch_free import ARTIFACT
 from trainer_service.running.stop_control import StopKind, StopRequest
 
@@ -150,7 +151,7 @@ def test_a_rejected_key_is_said_with_its_variable(
     after(server, 0, (401, {}))
     run_id = create(store, SPEC)
     assert go(store, run_id, StopsAt(), parts(server, folder)) is RunState.PAUSED
-    assert server_scorer.KEY_VARIABLE in store.get_run(run_id).reason
+    assert KEY_VARIABLE in store.get_run(run_id).reason
 
 
 @pytest.mark.parametrize(

@@ -3,7 +3,7 @@
 The parameter is the text itself. Rows are scored by the log-probabilities of label words, without
 gradients, so a run takes no optimizer steps: it consists of rounds of proposals and scores.
 
-This module imports no torch; `problem` does.
+This module imports no torch; `build` and `reopen` do.
 """
 
 from __future__ import annotations
@@ -145,10 +145,10 @@ def costs(spec: ServedPrompt, task: TaskData | None) -> RowCosts:
 
 KIND = ObjectiveKind(
     ServedPrompt,
-    "trainer_service.objectives.served_prompt.problem:build",
+    "trainer_service.objectives.served_prompt.build:build",
     costs,
     check,
-    reopen="trainer_service.objectives.served_prompt.problem:reopen",
+    reopen="trainer_service.objectives.served_prompt.reopen:reopen",
     has_words=False,
     has_gradients=False,
     takes_steps=False,

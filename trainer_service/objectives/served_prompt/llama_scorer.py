@@ -3,7 +3,7 @@
 What inputs share is evaluated once: the beginning that all rows have in common (demonstrations),
 then each row up to the prompt, for all prompts of a call; and the common beginnings of labels. Many
 rows are evaluated together. On a CPU, the scores of an input do not depend on what else is scored:
-batches are kept so small that llama.cpp rounds them as single tokens (see `_BATCH_ON_CPU`).
+batches are kept so small that llama.cpp rounds them as single tokens (see `llama_evaluation`).
 """
 
 from __future__ import annotations
@@ -11,14 +11,13 @@ from __future__ import annotations
 from array import array
 from collections.abc import Callable, Iterator, Sequence
 from pathlib import Path
-from typing import NamedTuple
 
 import numpy as np
 import structlog
 from numpy.typing import NDArray
 
 from mentorgrad.errors import InvalidInput
-from service_common.llama.runtime import BATCH, Runtime
+from service_common.llama.runtime import Runtime
 from trainer_service.encoding.gguf_files import file_digest
 from trainer_service.objectives.served_prompt.label_tokens import (
     Node,
@@ -26,6 +25,7 @@ from trainer_service.objectives.served_prompt.label_tokens import (
     prefix_tree,
     shared_length,
 )
+from trainer_service.objectives.served_prompt.llama_evaluation import Evaluation, SequencePart
 
 log = structlog.get_logger(__name__)
 
@@ -33,22 +33,8 @@ ROWS = 32
 """Rows in the KV cache at once: sequence 0 holds what they share, 1 to `ROWS` the rows, and as many
 further ones the rows with a prompt."""
 
-_BATCH_ON_CPU = 32
-"""Tokens per evaluation on a CPU. In batches of 64 and more, llama.cpp multiplies quantised weights
-by another kernel, whose rounding moved log-probabilities of a 4-bit model by up to 0.4; batches of
-512 took as much CPU time."""
-
 _LEAST_ROOM = 1024
 """Tokens of an input that always fit, if the model's own context allows them."""
-
-
-class SequencePart(NamedTuple):
-    """Tokens to evaluate at the end of a sequence."""
-
-    tokens: Sequence[int]
-    start: int
-    """Tokens that the sequence holds."""
-    sequence: int
 
 
 class LlamaScorer:
@@ -97,9 +83,6 @@ class LlamaScorer:
             return Runtime(path, threads, None if on_gpu else 0, room)
 
         self._runtime = load(max(_LEAST_ROOM, longest + characters))
-        self._batch = BATCH if self._runtime.gpu_layers else _BATCH_ON_CPU
-        self._abort = abort
-        self._tokens = 0
         try:
             if not self._runtime.divisible:
                 raise InvalidInput("recurrent models are not supported", reason="BAD_MODEL")
@@ -120,6 +103,7 @@ class LlamaScorer:
         except InvalidInput:
             self._runtime.close()
             raise
+        self._evaluation = Evaluation(self._runtime, abort)
         log.info("tuned_model_loaded", model=self.model, label_tokens=self.labels, threads=threads)
 
     def scores(self, heads: Sequence[str], tails: Sequence[str]) -> NDArray[np.float64]:
@@ -130,11 +114,11 @@ class LlamaScorer:
         self._check_room(max(len(tokens) for of_tail in whole for tokens in of_tail))
         found = np.empty((len(tails), len(heads), len(self.labels)))
         self._runtime.clear()
-        self._evaluate([SequencePart(rows[0][:shared], 0, 0)])
+        self._evaluation.log_probabilities([SequencePart(rows[0][:shared], 0, 0)])
         for group in self._groups(rows, shared, whole):
             for sequence in range(1, len(group) + 1):
                 self._runtime.copy(0, sequence, shared)
-            self._evaluate(
+            self._evaluation.log_probabilities(
                 [
                     SequencePart(rows[row][shared:], shared, sequence)
                     for sequence, row in enumerate(group, start=1)
@@ -158,8 +142,7 @@ class LlamaScorer:
 
     def take_tokens(self) -> int:
         """See `LabelScorer`."""
-        taken, self._tokens = self._tokens, 0
-        return taken
+        return self._evaluation.take_tokens()
 
     def close(self) -> None:
         """See `LabelScorer`."""
@@ -223,7 +206,7 @@ class LlamaScorer:
             self._runtime.copy(sequence, ROWS + sequence, kept)
             pieces.append(SequencePart(tokens[kept:], kept, ROWS + sequence))
         found = np.empty((len(rows), len(self.labels)))
-        logs = self._evaluate(pieces, self._tree.next_tokens)
+        logs = self._evaluation.log_probabilities(pieces, self._tree.next_tokens)
         self._walk(self._tree, np.zeros(len(rows)), logs, [len(tokens) for tokens in whole], found)
         for piece in pieces:
             self._runtime.cut(piece.sequence, 0)
@@ -245,35 +228,11 @@ class LlamaScorer:
                 SequencePart([token], length, ROWS + sequence)
                 for sequence, length in enumerate(lengths, start=1)
             ]
-            further = self._evaluate(pieces, child.next_tokens)
+            further = self._evaluation.log_probabilities(pieces, child.next_tokens)
             longer = [length + 1 for length in lengths]
             self._walk(child, sums[:, index], further, longer, found)
             for piece in pieces:
                 self._runtime.cut(piece.sequence, piece.start)
-
-    def _evaluate(
-        self, pieces: Sequence[SequencePart], wanted: Sequence[int] = ()
-    ) -> NDArray[np.float64]:
-        """Evaluates pieces of several sequences, as many together as a batch takes.
-
-        Returns:
-            Log-probabilities of the wanted tokens after each piece, [pieces, wanted].
-        """
-        tokens = [token for piece in pieces for token in piece.tokens]
-        positions = [piece.start + i for piece in pieces for i in range(len(piece.tokens))]
-        sequences = [piece.sequence for piece in pieces for _ in piece.tokens]
-        ends = np.cumsum([len(piece.tokens) for piece in pieces]) - 1 if wanted else np.empty(0)
-        found = np.empty((len(pieces), len(wanted)))
-        for begin in range(0, len(tokens), self._batch):
-            self._abort()
-            part = slice(begin, begin + self._batch)
-            here = np.flatnonzero((ends >= begin) & (ends < part.stop))
-            outputs = (ends[here] - begin).astype(int).tolist()
-            logits = self._runtime.evaluate(tokens[part], positions[part], sequences[part], outputs)
-            if outputs:
-                found[here] = _log_probabilities(logits, wanted)
-        self._tokens += len(tokens)
-        return found
 
 
 def likely_tokens_of(text: str) -> int:
@@ -281,12 +240,3 @@ def likely_tokens_of(text: str) -> int:
     ASCII, and one per two ASCII characters."""
     plain = sum(character < "\x80" for character in text)
     return len(text.encode()) - plain // 2
-
-
-def _log_probabilities(logits: NDArray[np.float32], wanted: Sequence[int]) -> NDArray[np.float64]:
-    """Log-probabilities [rows, wanted] from logits [rows, vocabulary]."""
-    most = logits.max(axis=1, keepdims=True)
-    total = np.exp(logits - most).sum(axis=1, keepdims=True, dtype=np.float64)
-    chosen = (logits[:, list(wanted)] - most).astype(np.float64)
-    found: NDArray[np.float64] = chosen - np.log(total)
-    return found

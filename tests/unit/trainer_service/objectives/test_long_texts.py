@@ -9,7 +9,7 @@ import pytest
 from mentorgrad.domain.spec import LongTexts
 from mentorgrad.errors import InvalidInput
 from trainer_service.objectives.input_template import Template
-from trainer_service.objectives.served_prompt.problem import _fitted
+from trainer_service.objectives.served_prompt.tuned_model import fitted_to
 from trainer_service.tasks.data import Row, TaskData
 
 WORDS = " ".join(f"w{number}" for number in range(60))
@@ -29,7 +29,7 @@ class Scorer:
 def fitted(room: int | None, how: LongTexts) -> tuple[TaskData, Any]:
     rows = (Row("short", 0), Row(WORDS, 1))
     scorer: Any = Scorer(room)
-    return _fitted(TaskData("t", "d", ("a", "b"), rows, rows[:1], ()), TEMPLATE, scorer, how)
+    return fitted_to(TaskData("t", "d", ("a", "b"), rows, rows[:1], ()), TEMPLATE, scorer, how)
 
 
 def test_the_end_of_a_text_is_cut() -> None:

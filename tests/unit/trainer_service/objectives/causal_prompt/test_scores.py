@@ -230,20 +230,20 @@ def test_derivatives_in_forward_mode_are_slopes_along_the_direction(case: str) -
 @pytest.mark.parametrize("most", [0, 6, 1 << 30])
 def test_keys_and_values_are_kept_up_to_a_number_of_bytes(most: int) -> None:
     """The train rows come first, then the selection rows; test rows at the end of the run."""
-    per_token = problem_of(built()[0])._state_bytes
+    per_token = problem_of(built()[0])._states.token_bytes
     lengths = [len(problem_of(built()[0])._inputs.own_ids(row)) for row in MIXED]
     made, _ = built(state_bytes=most * per_token * min(lengths))
     problem = problem_of(made)
     many = points(made)
     before = problem.kept_rows
     assert set(before) == {Split.TRAIN, Split.SELECTION}
-    kept = sum(store.bytes for store in problem._stores.values())
+    kept = sum(store.bytes for store in problem._states._stores.values())
     assert kept <= most * per_token * min(lengths)
     whole, _ = built()
     assert made.problem.score(many)[0].loss == pytest.approx(whole.problem.score(many)[0].loss)
     made.problem.test(many[0])
     assert problem.kept_rows[Split.TRAIN] == before[Split.TRAIN]
-    assert sum(store.bytes for store in problem._stores.values()) <= max(
+    assert sum(store.bytes for store in problem._states._stores.values()) <= max(
         most * per_token * min(lengths), 0
     )
     if most > 6:
@@ -315,11 +315,11 @@ def test_fillers_in_front_of_words_pass_once(
 def test_fillers_are_kept_within_the_limit_or_not_at_all() -> None:
     made, _ = built()
     problem = problem_of(made)
-    kept = sum(store.bytes for store in problem._stores.values())
-    needed = len(MIXED) * made.shape[0] * problem._state_bytes
+    kept = sum(store.bytes for store in problem._states._stores.values())
+    needed = len(MIXED) * made.shape[0] * problem._states.token_bytes
     for spare, filled in ((needed - 1, (False, False)), (needed, (True, False))):
         tight = problem_of(built(state_bytes=kept + spare)[0])
-        assert tuple(tight._can_fill.values()) == filled
+        assert tuple(tight._states._can_fill.values()) == filled
 
 
 # -- scores of a split ------------------------------------------------------------------------
