@@ -100,9 +100,7 @@ class GivenModel(BuildInputs):
 
     under: TextEncoder | CausalModel | None = None
 
-    def encoder(
-        self, reference: str, dtype: str = "auto", *, recomputing: bool = False
-    ) -> TextEncoder:
+    def encoder(self, reference: str, dtype: str = "auto") -> TextEncoder:
         assert isinstance(self.under, TextEncoder)
         return self.under
 

@@ -26,6 +26,7 @@ from trainer_service.encoding.line_tokens import LineTokens
 from trainer_service.encoding.linear_layers import linear_layers
 from trainer_service.encoding.memory import memory_for
 from trainer_service.encoding.model_files import model_digest
+from trainer_service.encoding.recomputing import recompute_layers
 from trainer_service.encoding.weight_files import UNSUITABLE
 
 _TOLERANCES = {torch.float32: 1e-3, torch.bfloat16: 5e-2, torch.float16: 1e-2}
@@ -84,6 +85,7 @@ class CausalModel:
         """Maximum tokens of an input."""
         self.tokens = LineTokens(self.tokenizer, vectors)
         """The tokens and their vectors, float32, as `hidden` takes them."""
+        self._name = folder.name
         self._takes_positions = "position_ids" in inspect.signature(self._base.forward).parameters
         self._require_known_logits(folder.name)
 
@@ -91,6 +93,11 @@ class CausalModel:
     def linear_layers(self) -> dict[str, nn.Module]:
         """The model's linear layers by name, for adapters."""
         return linear_layers(self.network)
+
+    def recompute_layers(self, field: str) -> None:
+        """Makes backward passes compute the activations of each layer again, to save memory; see
+        `recomputing.recompute_layers`."""
+        recompute_layers(self.network, f"{self._name} ({self.config.model_type})", field)
 
     @property
     def _base(self) -> Any:

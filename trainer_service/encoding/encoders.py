@@ -107,18 +107,10 @@ class TextEncoder:
         """The model's linear layers by name, for adapters."""
         return linear_layers(self._model)
 
-    def recompute_layers(self) -> None:
-        """Makes backward passes compute the activations of each layer again, to save memory.
-
-        Raises:
-            InvalidInput: The layers of the model do not support it.
-        """
-        if not recompute_layers(self._model):
-            raise InvalidInput(
-                f"the layers of {self.path.name} ({self.config.model_type}) cannot be computed "
-                "again in the backward pass; set checkpointing to false",
-                reason=UNSUITABLE,
-            )
+    def recompute_layers(self, field: str) -> None:
+        """Makes backward passes compute the activations of each layer again, to save memory; see
+        `recomputing.recompute_layers`."""
+        recompute_layers(self._model, f"{self.path.name} ({self.config.model_type})", field)
 
     def start_remedy(self, field: str) -> str:
         """What to do about losses that are not finite before any step; empty in float32.

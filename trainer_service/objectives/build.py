@@ -88,9 +88,7 @@ class BuildInputs:
         """Cache of embeddings."""
         return EmbeddingCache(self.cache_dir)
 
-    def encoder(
-        self, reference: str, dtype: str = "auto", *, recomputing: bool = False
-    ) -> TextEncoder:
+    def encoder(self, reference: str, dtype: str = "auto") -> TextEncoder:
         """Loads the text encoder that the spec's field `encoder` names.
 
         Raises:
@@ -101,10 +99,7 @@ class BuildInputs:
 
         with self._naming("encoder"):
             folder = resolve(reference, roots=self.model_roots)
-            encoder = TextEncoder(folder, self.device, self.abort, dtype)
-            if recomputing:
-                encoder.recompute_layers()
-            return encoder
+            return TextEncoder(folder, self.device, self.abort, dtype)
 
     def image_encoder(self, reference: str) -> ClipEncoder:
         """Loads the encoder of images that the spec's field `encoder` names.

@@ -297,6 +297,9 @@ class Lora:
     dtype: ModelDtype = ModelDtype.AUTO
     """Number format of the frozen model's weights and activations; the adapter is float32.
     ``auto``: float32 on a CPU, bfloat16 on a GPU."""
+    checkpointing: bool = False
+    """Whether the backward pass computes the activations of each layer again instead of keeping
+    them: less memory for about half as much time again."""
 
 
 @dataclass(frozen=True)
@@ -338,6 +341,9 @@ class PrefixTuning:
     dtype: ModelDtype = ModelDtype.AUTO
     """Number format of the frozen model's weights and activations; the adapter is float32.
     ``auto``: float32 on a CPU, bfloat16 on a GPU."""
+    checkpointing: bool = False
+    """Whether the backward pass computes the activations of each layer again instead of keeping
+    them: less memory for about half as much time again."""
 
 
 @dataclass(frozen=True)
@@ -382,6 +388,9 @@ class Xgblora:
     dtype: ModelDtype = ModelDtype.AUTO
     """Number format of the frozen model's weights and activations; the adapter is float32.
     ``auto``: float32 on a CPU, bfloat16 on a GPU."""
+    checkpointing: bool = False
+    """Whether the backward pass computes the activations of each layer again instead of keeping
+    them: less memory for about half as much time again."""
 
 
 @dataclass(frozen=True)

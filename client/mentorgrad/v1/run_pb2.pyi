@@ -316,7 +316,7 @@ class ServedPrompt(_message.Message):
     def __init__(self, model: _Optional[str] = ..., max_characters: _Optional[int] = ..., template: _Optional[str] = ..., demonstrations: _Optional[int] = ..., initial_text: _Optional[str] = ..., calibration: _Optional[_Union[Calibration, str]] = ...) -> None: ...
 
 class Lora(_message.Message):
-    __slots__ = ("encoder", "rank", "alpha", "target_modules", "readout", "max_length", "initial", "head_scale", "model", "template", "calibration", "dtype")
+    __slots__ = ("encoder", "rank", "alpha", "target_modules", "readout", "max_length", "initial", "head_scale", "model", "template", "calibration", "dtype", "checkpointing")
     ENCODER_FIELD_NUMBER: _ClassVar[int]
     RANK_FIELD_NUMBER: _ClassVar[int]
     ALPHA_FIELD_NUMBER: _ClassVar[int]
@@ -329,6 +329,7 @@ class Lora(_message.Message):
     TEMPLATE_FIELD_NUMBER: _ClassVar[int]
     CALIBRATION_FIELD_NUMBER: _ClassVar[int]
     DTYPE_FIELD_NUMBER: _ClassVar[int]
+    CHECKPOINTING_FIELD_NUMBER: _ClassVar[int]
     encoder: str
     rank: int
     alpha: float
@@ -341,10 +342,11 @@ class Lora(_message.Message):
     template: str
     calibration: Calibration
     dtype: ModelDtype
-    def __init__(self, encoder: _Optional[str] = ..., rank: _Optional[int] = ..., alpha: _Optional[float] = ..., target_modules: _Optional[_Iterable[str]] = ..., readout: _Optional[_Union[Readout, str]] = ..., max_length: _Optional[int] = ..., initial: _Optional[str] = ..., head_scale: _Optional[float] = ..., model: _Optional[str] = ..., template: _Optional[str] = ..., calibration: _Optional[_Union[Calibration, str]] = ..., dtype: _Optional[_Union[ModelDtype, str]] = ...) -> None: ...
+    checkpointing: bool
+    def __init__(self, encoder: _Optional[str] = ..., rank: _Optional[int] = ..., alpha: _Optional[float] = ..., target_modules: _Optional[_Iterable[str]] = ..., readout: _Optional[_Union[Readout, str]] = ..., max_length: _Optional[int] = ..., initial: _Optional[str] = ..., head_scale: _Optional[float] = ..., model: _Optional[str] = ..., template: _Optional[str] = ..., calibration: _Optional[_Union[Calibration, str]] = ..., dtype: _Optional[_Union[ModelDtype, str]] = ..., checkpointing: bool = ...) -> None: ...
 
 class PrefixTuning(_message.Message):
-    __slots__ = ("encoder", "n_tokens", "readout", "max_length", "initial_text", "head_scale", "model", "template", "calibration", "dtype")
+    __slots__ = ("encoder", "n_tokens", "readout", "max_length", "initial_text", "head_scale", "model", "template", "calibration", "dtype", "checkpointing")
     ENCODER_FIELD_NUMBER: _ClassVar[int]
     N_TOKENS_FIELD_NUMBER: _ClassVar[int]
     READOUT_FIELD_NUMBER: _ClassVar[int]
@@ -355,6 +357,7 @@ class PrefixTuning(_message.Message):
     TEMPLATE_FIELD_NUMBER: _ClassVar[int]
     CALIBRATION_FIELD_NUMBER: _ClassVar[int]
     DTYPE_FIELD_NUMBER: _ClassVar[int]
+    CHECKPOINTING_FIELD_NUMBER: _ClassVar[int]
     encoder: str
     n_tokens: int
     readout: Readout
@@ -365,10 +368,11 @@ class PrefixTuning(_message.Message):
     template: str
     calibration: Calibration
     dtype: ModelDtype
-    def __init__(self, encoder: _Optional[str] = ..., n_tokens: _Optional[int] = ..., readout: _Optional[_Union[Readout, str]] = ..., max_length: _Optional[int] = ..., initial_text: _Optional[str] = ..., head_scale: _Optional[float] = ..., model: _Optional[str] = ..., template: _Optional[str] = ..., calibration: _Optional[_Union[Calibration, str]] = ..., dtype: _Optional[_Union[ModelDtype, str]] = ...) -> None: ...
+    checkpointing: bool
+    def __init__(self, encoder: _Optional[str] = ..., n_tokens: _Optional[int] = ..., readout: _Optional[_Union[Readout, str]] = ..., max_length: _Optional[int] = ..., initial_text: _Optional[str] = ..., head_scale: _Optional[float] = ..., model: _Optional[str] = ..., template: _Optional[str] = ..., calibration: _Optional[_Union[Calibration, str]] = ..., dtype: _Optional[_Union[ModelDtype, str]] = ..., checkpointing: bool = ...) -> None: ...
 
 class Xgblora(_message.Message):
-    __slots__ = ("encoder", "boosters", "booster_steps", "layers", "alpha", "target_modules", "readout", "max_length", "head_scale", "model", "template", "calibration", "dtype")
+    __slots__ = ("encoder", "boosters", "booster_steps", "layers", "alpha", "target_modules", "readout", "max_length", "head_scale", "model", "template", "calibration", "dtype", "checkpointing")
     ENCODER_FIELD_NUMBER: _ClassVar[int]
     BOOSTERS_FIELD_NUMBER: _ClassVar[int]
     BOOSTER_STEPS_FIELD_NUMBER: _ClassVar[int]
@@ -382,6 +386,7 @@ class Xgblora(_message.Message):
     TEMPLATE_FIELD_NUMBER: _ClassVar[int]
     CALIBRATION_FIELD_NUMBER: _ClassVar[int]
     DTYPE_FIELD_NUMBER: _ClassVar[int]
+    CHECKPOINTING_FIELD_NUMBER: _ClassVar[int]
     encoder: str
     boosters: int
     booster_steps: int
@@ -395,7 +400,8 @@ class Xgblora(_message.Message):
     template: str
     calibration: Calibration
     dtype: ModelDtype
-    def __init__(self, encoder: _Optional[str] = ..., boosters: _Optional[int] = ..., booster_steps: _Optional[int] = ..., layers: _Optional[int] = ..., alpha: _Optional[float] = ..., target_modules: _Optional[_Iterable[str]] = ..., readout: _Optional[_Union[Readout, str]] = ..., max_length: _Optional[int] = ..., head_scale: _Optional[float] = ..., model: _Optional[str] = ..., template: _Optional[str] = ..., calibration: _Optional[_Union[Calibration, str]] = ..., dtype: _Optional[_Union[ModelDtype, str]] = ...) -> None: ...
+    checkpointing: bool
+    def __init__(self, encoder: _Optional[str] = ..., boosters: _Optional[int] = ..., booster_steps: _Optional[int] = ..., layers: _Optional[int] = ..., alpha: _Optional[float] = ..., target_modules: _Optional[_Iterable[str]] = ..., readout: _Optional[_Union[Readout, str]] = ..., max_length: _Optional[int] = ..., head_scale: _Optional[float] = ..., model: _Optional[str] = ..., template: _Optional[str] = ..., calibration: _Optional[_Union[Calibration, str]] = ..., dtype: _Optional[_Union[ModelDtype, str]] = ..., checkpointing: bool = ...) -> None: ...
 
 class Function(_message.Message):
     __slots__ = ("name", "dimensions")

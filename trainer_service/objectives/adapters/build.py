@@ -58,9 +58,14 @@ def adapted_model(spec: AdapterSpec, inputs: BuildInputs) -> AdaptedModel:
     Raises:
         InvalidInput: It cannot be used; the violation names the field.
     """
-    if spec.model:
-        return inputs.causal_model(spec.model, spec.dtype.value)
-    return inputs.encoder(spec.encoder, spec.dtype.value)
+    model: AdaptedModel = (
+        inputs.causal_model(spec.model, spec.dtype.value)
+        if spec.model
+        else inputs.encoder(spec.encoder, spec.dtype.value)
+    )
+    if spec.checkpointing:
+        model.recompute_layers(f"{inputs.path}.checkpointing")
+    return model
 
 
 def build_adapter(

@@ -10,6 +10,7 @@ import torch
 from torch import Tensor, nn
 
 from trainer_service.encoding.linear_layers import is_transposed, linear_shape
+from trainer_service.encoding.recomputing import held
 from trainer_service.objectives.adapters.adapter import Adapter, Pass
 from trainer_service.objectives.adapters.targets import require_rank, target_names
 from trainer_service.objectives.peft_files import hub_name
@@ -71,7 +72,7 @@ class LowRank(Adapter):
 
     def hidden(self, parts: Mapping[str, Tensor], rows: int, run: Pass) -> Tensor:
         """See `Adapter`."""
-        with adapted(self._layers, parts, self.factor):
+        with held(lambda: adapted(self._layers, parts, self.factor)):
             return run(None)
 
     def draw(self, parts: Mapping[str, Tensor], generator: torch.Generator) -> None:

@@ -28,6 +28,7 @@ from trainer_service.objectives.peft_files import hub_name
 from trainer_service.objectives.peft_folder import PeftFolder
 from trainer_service.objectives.peft_tensors import adapter_tensors, head_of
 from trainer_service.objectives.prefix_tuning import initial_folder, require_architecture
+from trainer_service.objectives.prefix_tuning.prefix_cache import prefix_cache
 from trainer_service.objectives.prompt_vocabulary import PromptVocabulary
 from trainer_service.objectives.tuned import Tuned, TunedFiles
 from trainer_service.protocols import Objective
@@ -72,15 +73,8 @@ class Prefix(Adapter):
 
     def hidden(self, parts: Mapping[str, Tensor], rows: int, run: Pass) -> Tensor:
         """See `Adapter`."""
-        from transformers import DynamicCache
-
-        cache: Any = DynamicCache()
-        for layer in range(self._layers):
-            key, value = (
-                self._of_heads(parts[name], rows) for name in self._names[2 * layer : 2 * layer + 2]
-            )
-            cache.update(key, value, layer)
-        return run(cache)
+        made = [self._of_heads(parts[name], rows) for name in self._names]
+        return run(prefix_cache(zip(made[::2], made[1::2], strict=True)))
 
     def _of_heads(self, part: Tensor, rows: int) -> Tensor:
         """[k, n_tokens, width] → [k * rows, heads, n_tokens, width / heads]."""

@@ -36,7 +36,9 @@ def build(
             is invalid.
         Unsupported: peft is not installed.
     """
-    encoder = inputs.encoder(spec.encoder, spec.dtype.value, recomputing=spec.checkpointing)
+    encoder = inputs.encoder(spec.encoder, spec.dtype.value)
+    if spec.checkpointing:
+        encoder.recompute_layers(f"{inputs.path}.checkpointing")
     task = inputs.rows
     adapter = PeftExport(encoder.config, spec.n_tokens, kind.outputs(task), spec.encoder)
     problem = kind(

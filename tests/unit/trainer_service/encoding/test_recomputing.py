@@ -33,7 +33,7 @@ def gradient(encoder: TextEncoder) -> tuple[Tensor, int]:
 @pytest.mark.parametrize("kind", ["bert", "roberta", "distilbert", "electra", "modernbert"])
 def test_the_gradient_is_the_same_and_less_is_kept(kind: str, tmp_path: Path) -> None:
     plain, recomputing = tiny_encoder(kind), TextEncoder(tiny_models.make(tmp_path, kind), CPU)
-    recomputing.recompute_layers()
+    recomputing.recompute_layers("checkpointing")
     (expected, all_kept), (found, kept) = gradient(plain), gradient(recomputing)
     assert torch.equal(found, expected)
     assert kept < all_kept / 2
@@ -44,5 +44,8 @@ def test_a_model_without_such_layers_is_refused(
 ) -> None:
     encoder: Any = TextEncoder(tiny_models.make(tmp_path, "bert"), CPU)
     monkeypatch.setattr(encoder, "_model", nn.Linear(2, 2))
-    with pytest.raises(InvalidInput, match="set checkpointing to false"):
-        encoder.recompute_layers()
+    with pytest.raises(InvalidInput) as caught:
+        encoder.recompute_layers("spec.objective.lora.checkpointing")
+    (violation,) = caught.value.violations
+    assert violation.field == "spec.objective.lora.checkpointing"
+    assert "(bert) cannot be computed again" in violation.description
