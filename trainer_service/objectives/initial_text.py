@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 
 from mentorgrad.domain.objective import CausalPrompt, LabelPrompt, PrefixTuning, PromptTuning
 from mentorgrad.errors import InvalidInput
@@ -50,21 +50,56 @@ def initial_text(
         return ""
     if not spec.initial_text:
         return default if count(default) <= spec.n_tokens else ""
-    field, what = f"{path}.initial_text", "has"
-    texts: tuple[str, ...] = (spec.initial_text,)
-    if spec.initial_text == DESCRIPTION:
-        texts = wordings(task.description, task.labels) if task is not None else ("",)
-        what = "the shortest wording of the task's description has"
-    elif spec.initial_text == LABELS:
-        texts = (" ".join(task.labels) if task is not None else "",)
-        what = "the label words have"
+    size, most, field = count, spec.n_tokens, f"{path}.initial_text"
+    return fitting(texts_of(spec.initial_text, task), size, most, field)
+
+
+def texts_of(text: str, task: TaskData | None) -> dict[str, str]:
+    """What the text of a spec stands for, from rich to short, and what each is called in messages.
+
+    Args:
+        text: ``description``, ``labels`` or a text.
+        task: The task that they describe; None if it is invalid itself.
+    """
+    if text == DESCRIPTION:
+        made = wordings(task.description, task.labels) if task is not None else ("",)
+        return dict.fromkeys(made, "the shortest wording of the task's description has")
+    if text == LABELS:
+        return {" ".join(task.labels) if task is not None else "": "the label words have"}
+    return {text: "has"}
+
+
+def fitting(
+    texts: Mapping[str, str],
+    size: Callable[[str], int],
+    most: int,
+    field: str,
+    *,
+    unit: str = "tokens",
+    limit: str = "n_tokens",
+) -> str:
+    """The first text that fits a prompt.
+
+    Args:
+        texts: Of `texts_of`.
+        size: Size of a text.
+        most: Maximum size.
+        field: Path of the spec's field.
+        unit: What sizes are counted in.
+        limit: Name of the spec's field that sets the maximum.
+
+    Raises:
+        InvalidInput: None fits (reason PROMPT_TOO_LONG), or there is none.
+    """
     if not texts:
         raise InvalidInput.field(field, "the task has no description")
-    for text in texts:
-        if count(text) <= spec.n_tokens:
+    sizes = {text: size(text) for text in texts}
+    for text, own in sizes.items():
+        if own <= most:
             return text
+    shortest = min(sizes, key=sizes.__getitem__)
     raise InvalidInput.field(
         field,
-        f"{what} {min(map(count, texts))} tokens; at most {spec.n_tokens} (n_tokens) are allowed",
+        f"{texts[shortest]} {sizes[shortest]} {unit}; at most {most} ({limit}) are allowed",
         reason="PROMPT_TOO_LONG",
     )

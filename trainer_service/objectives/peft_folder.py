@@ -124,7 +124,8 @@ def peft_folder(
 
 
 def text_of_run(reference: str, sources: StartSources, field: str) -> str:
-    """The prompt in words that another run left for a language model, from ``run:ID``.
+    """The prompt in words that another run left for a language model: ``run:ID``, or its files in a
+    folder, ``peft:FOLDER``.
 
     Raises:
         InvalidInput: There is none.
@@ -133,7 +134,7 @@ def text_of_run(reference: str, sources: StartSources, field: str) -> str:
     if found is None or found.document.get("objective") not in _TEXTS:
         raise InvalidInput.field(
             field,
-            f"{reference} is no run of {' or '.join(_TEXTS)}",
+            f"{reference} is no result of a run of {' or '.join(_TEXTS)}",
             reason="ADAPTER_UNSUITABLE",
         )
     return str(found.document["text"])

@@ -244,8 +244,11 @@ class ServedPrompt:
     seed. They are not used as exemplars."""
     initial_text: str = bounded("", max_length=4000)
     """Initial prompt. Empty: ``Answer:`` if the label follows the prompt on its line, otherwise as
-    ``random``: random words of the train texts, drawn with the run's seed. ``run:ID``: the text of
-    another run's result, by its full id."""
+    ``random``: random words of the train texts, drawn with the run's seed. ``description``: the
+    task's description and labels, in the first wording of the control ``description`` that has at
+    most `max_characters` characters. ``labels``: the label words. ``run:ID``: the text of another
+    run's result, by its full id. ``peft:FOLDER``: that of its files, in a folder that the server
+    allows."""
     calibration: Calibration = Calibration.NONE
     """Correction of the label probabilities. ``content_free``: divided by those of inputs without
     content (Zhao et al., ICML 2021). ``batch``: divided by their mean over the train and selection

@@ -18,11 +18,12 @@ from mentorgrad.errors import InvalidInput, MentorgradError, Unsupported, Violat
 from mentorgrad.installed import pip_line
 from mentorgrad.model_refs import resolve
 from trainer_service.costs import RowCosts
+from trainer_service.objectives.initial_text import fitting, texts_of
 from trainer_service.objectives.input_template import Template, TemplateError
 from trainer_service.objectives.kinds import CheckInputs, ObjectiveKind
 from trainer_service.objectives.peft_folder import text_of_run
 from trainer_service.objectives.prompt_checks import calibration_rows, check_demonstrations
-from trainer_service.objectives.start_files import RUN, StartSources
+from trainer_service.objectives.start_files import StartSources, names_files
 from trainer_service.running.budget import takes_no_steps
 from trainer_service.tasks.data import TaskData
 
@@ -53,7 +54,7 @@ def check(spec: ServedPrompt, inputs: CheckInputs) -> None:
     inputs.findings.extend(_run_violations(spec, inputs.run))
     path = inputs.path
     try:
-        start_text(spec, inputs.starts, path)
+        start_text(spec, inputs.task, inputs.starts, path)
     except InvalidInput as error:
         inputs.findings.extend(error.violations, error.reason)
     if inputs.task is None:
@@ -69,19 +70,24 @@ def check(spec: ServedPrompt, inputs: CheckInputs) -> None:
     check_demonstrations(spec, inputs)
 
 
-def start_text(spec: ServedPrompt, sources: StartSources, path: str) -> str:
-    """The text that a spec starts from: its `initial_text`, or that of the run which this names.
+def start_text(spec: ServedPrompt, task: TaskData | None, sources: StartSources, path: str) -> str:
+    """The text that a spec starts from: its `initial_text`, or what this names.
 
     Raises:
-        InvalidInput: It is too long, or the run has no text.
+        InvalidInput: It is too long, the run or folder has no text, or the task no description.
     """
     field, text = f"{path}.initial_text", spec.initial_text
-    if text.startswith(RUN):
-        text = text_of_run(text, sources, field)
-    if len(" ".join(text.split())) > spec.max_characters:
-        limit = f"must have at most {spec.max_characters} characters (max_characters)"
-        raise InvalidInput.field(field, limit, reason="PROMPT_TOO_LONG")
-    return text
+    texts = (
+        {text_of_run(text, sources, field): "has"} if names_files(text) else texts_of(text, task)
+    )
+    return fitting(
+        texts,
+        lambda text: len(" ".join(text.split())),
+        spec.max_characters,
+        field,
+        unit="characters",
+        limit="max_characters",
+    )
 
 
 def read_template(spec: ServedPrompt, task: TaskData) -> Template:

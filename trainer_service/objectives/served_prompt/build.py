@@ -38,7 +38,7 @@ def build(spec: ServedPrompt, inputs: BuildInputs) -> Objective:
     rows = (*task.train, *task.selection, *task.test)
     heads = [template.head(row) for row in rows]
     long_texts = inputs.run.task.long_texts
-    initial_text = start_text(spec, inputs.starts, inputs.path)
+    initial_text = start_text(spec, task, inputs.starts, inputs.path)
     scorer = open_scorer(
         replace(spec, initial_text=initial_text), inputs, task.labels, template, heads, long_texts
     )

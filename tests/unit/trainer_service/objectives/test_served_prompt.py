@@ -353,7 +353,7 @@ def test_a_good_run_is_taken_whatever_its_optimizer(own_task: Task, tmp_path: Pa
         (
             {"initial_text": "x" * 201},
             "spec.objective.served_prompt.initial_text",
-            "at most 200 characters",
+            "has 201 characters; at most 200 (max_characters)",
         ),
     ],
 )

@@ -7,6 +7,7 @@ from contextlib import closing
 from dataclasses import replace
 from datetime import timedelta
 from functools import partial
+from pathlib import Path
 from typing import Any
 
 import pytest
@@ -37,6 +38,7 @@ from trainer_service.objectives.start_files import (
     files_of_run,
 )
 from trainer_service.objectives.torch_free import MODEL_FILE
+from trainer_service.tasks.wordings import wordings
 
 
 @pytest.fixture(scope="module")
@@ -96,14 +98,39 @@ def test_the_result_of_another_run_is_a_start(
 
 
 def test_words_of_another_run_are_a_start_of_a_served_prompt(
-    store: TemporaryRunStore, runs: dict[str, tuple[str, torch.Tensor]]
+    store: TemporaryRunStore, runs: dict[str, tuple[str, torch.Tensor]], tmp_path: Path
 ) -> None:
-    sources = StartSources(open_run=partial(files_of_run, store))
-    spec = ServedPrompt(initial_text=f"run:{runs['causal_prompt'][0]}", max_characters=4000)
+    sources = StartSources([tmp_path], partial(files_of_run, store))
+    for name in ("causal_prompt", "lora"):
+        (tmp_path / name).mkdir()
+        (tmp_path / name / "model.json").write_bytes(
+            store.read_artifact(runs[name][0], "model.json")
+        )
     words = store.read_artifact(runs["causal_prompt"][0], "prompt.txt").decode()
-    assert start_text(spec, sources, "p") == words.removesuffix("\n")
-    with pytest.raises(InvalidInput, match="is no run of served_prompt or causal_prompt"):
-        start_text(ServedPrompt(initial_text=f"run:{runs['lora'][0]}"), sources, "p")
+    for lead in ("run:", f"peft:{tmp_path}/"):
+        of_run = {name: name if "peft" in lead else runs[name][0] for name in runs}
+        spec = ServedPrompt(initial_text=lead + of_run["causal_prompt"], max_characters=4000)
+        assert start_text(spec, None, sources, "p") == words.removesuffix("\n")
+        spec = ServedPrompt(initial_text=lead + of_run["lora"])
+        with pytest.raises(InvalidInput, match="is no result of a run of served_prompt or causal_"):
+            start_text(spec, None, sources, "p")
+
+
+def test_the_task_is_a_start_of_a_served_prompt() -> None:
+    task, sources = tiny_task(), StartSources()
+    for text, expected in (
+        ("labels", "other worth"),
+        ("description", wordings(task.description, task.labels)[0]),
+        ("what labels are", "what labels are"),
+    ):
+        spec = ServedPrompt(initial_text=text)
+        assert start_text(spec, task, sources, "p") == expected
+    with pytest.raises(InvalidInput) as caught:
+        start_text(ServedPrompt(initial_text="labels", max_characters=10), task, sources, "p")
+    (violation,) = caught.value.violations
+    assert violation.description == (
+        "the label words have 11 characters; at most 10 (max_characters) are allowed"
+    )
 
 
 def refused(store: TemporaryRunStore, spec: Any) -> InvalidInput:
