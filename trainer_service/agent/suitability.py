@@ -96,7 +96,8 @@ class Suitability:
         query = EventQuery(kinds=(EventKind.STAGE_STARTED,))
         for event in store.events(run.run_id, query):
             if isinstance(event.payload, StageStarted) and event.payload.device:
-                began = event.payload.device.partition(":")[0]
+                # Of several devices, such as "cuda:0,cuda:1" or "cpu,cpu", all are of one kind.
+                began = event.payload.device.partition(",")[0].partition(":")[0]
                 if began != self._agent.device:
                     yield (
                         f"began on {began}; this worker has {self._agent.device} "

@@ -101,6 +101,9 @@ def test_a_run_goes_on_where_it_is_computed_to_the_bit(store: TemporaryRunStore)
     ):
         assert why(H200, store, begun_on(store, device)) == said
     assert why(H200, store, begun_on(store, "cpu", requires={"device": "any"})) == ""
+    two_slots = Suitability(Agent(devices=("cpu", "cpu"), slots=2))
+    assert why(two_slots, store, begun_on(store, "cpu,cpu", devices=2)) == ""
+    assert why(H200, store, begun_on(store, "cpu,cpu", devices=2)).startswith("began on cpu;")
 
 
 def no_file(spec: RunSpec) -> str:
