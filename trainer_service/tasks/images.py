@@ -36,7 +36,9 @@ class EncodedImage:
         """
         try:
             size = source.stat().st_size if isinstance(source, Path) else len(source)
-            if not 0 < size <= MAX_IMAGE_BYTES:
+            if not size:
+                raise MalformedError(f"{name}: is empty")
+            if size > MAX_IMAGE_BYTES:
                 raise MalformedError(f"{name}: has {size} bytes; the limit is {MAX_IMAGE_BYTES}")
             return cls(name, _digest(_content(source)), source)
         except OSError as error:

@@ -107,7 +107,7 @@ def test_what_is_no_class_is_named(tmp_path: Path) -> None:
     assert "'dog/notes.txt' is no image; its name must end in" in refused(task(), tmp_path).message
     (tmp_path / "pets" / "dog" / "notes.txt").rename(tmp_path / "pets" / "dog" / "empty.png")
     (tmp_path / "pets" / "dog" / "empty.png").write_bytes(b"")
-    assert "dog/empty.png: has 0 bytes" in refused(task(), tmp_path).message
+    assert "dog/empty.png: is empty" in refused(task(), tmp_path).message
 
 
 def test_images_of_one_class_are_refused(tmp_path: Path) -> None:
