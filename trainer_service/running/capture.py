@@ -29,6 +29,9 @@ from run_store.invariants import MAX_SEGMENT_BYTES
 from trainer_service.mentors.fallback import FallbackMentor
 from trainer_service.protocols import Objective, Projected
 
+DIVERGED = "DIVERGED"
+"""Reason of the error for a loss that is not finite."""
+
 SEGMENT_BYTES = 256 * 1024
 """Size of the raw tensors at which a segment is flushed."""
 SEGMENT_SECONDS = 0.25
@@ -221,7 +224,7 @@ def diverged(what: str, loss: float, step: int, start_remedy: str = "") -> Preco
         start_remedy: What to change if it is that of a start, before any gradient step.
     """
     remedy = start_remedy or "try a lower learning rate"
-    return PreconditionFailed(f"the {what} is {loss} at step {step}; {remedy}", reason="DIVERGED")
+    return PreconditionFailed(f"the {what} is {loss} at step {step}; {remedy}", reason=DIVERGED)
 
 
 def _snapshots(

@@ -31,6 +31,7 @@ from trainer_service.protocols import Mentor, Objective, Optimizer
 from trainer_service.running import checkpoint
 from trainer_service.running.alternation import Alternation
 from trainer_service.running.budget import run_prices
+from trainer_service.running.capture import DIVERGED
 from trainer_service.running.checkpoint import CheckpointWriter
 from trainer_service.running.final_test import final_result
 from trainer_service.running.loop_state import LoopState
@@ -267,12 +268,13 @@ def _run(
         kept = (StopKind.AWAY, StopKind.PAUSE, StopKind.INTERRUPT)
         if stop.kind in kept and stop.between_steps:
             alternation.checkpoint(at)
-        if _latest(control, stop) is StopKind.CANCEL:
+        ends = _latest(control, stop) is StopKind.CANCEL
+        if ends:
             control.acknowledge(StopKind.CANCEL)
-            try:
-                _leave_files(objective, at, recorder, run)
-            except (Exception, Stop) as error:
-                log.warning("best_not_kept", run_id=run.run_id, exc_info=error)
+        _leave_best(ends, objective, at, recorder, run)
+        raise
+    except MentorgradError as error:
+        _leave_best(error.reason == DIVERGED, objective, at, recorder, run)
         raise
     _leave_files(objective, at, recorder, run, files)
     recorder.put(finished)
@@ -286,6 +288,18 @@ def _require_devices(spec: RunSpec, objective: Objective) -> None:
             "sums over other shares of the rows would be rounded differently",
             reason=DEVICES_CHANGED,
         )
+
+
+def _leave_best(
+    ends: bool, objective: Objective, at: LoopState, recorder: Recorder, run: Run
+) -> None:
+    """Stores the files of the best candidate so far, if the run ends like this without a result,
+    and if they can be made."""
+    try:
+        if ends:
+            _leave_files(objective, at, recorder, run)
+    except (Exception, Stop) as error:
+        log.warning("best_not_kept", run_id=run.run_id, exc_info=error)
 
 
 def _leave_files(

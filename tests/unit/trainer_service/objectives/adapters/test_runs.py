@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 import math
 from typing import Any
 
@@ -14,6 +15,8 @@ from mentorgrad.domain.run import CandidateSource, RunState
 from mentorgrad.domain.spec import Acceptance, MentorChoice, Optimizer, RunSpec, Stages
 from tests.support.numerics import ADAPTERS, built_on, objective, tiny_encoder, tiny_task
 from tests.unit.trainer_service.running.test_alternation import Done, parts
+from trainer_service.objectives.peft_files import WEIGHTS_FILE
+from trainer_service.objectives.torch_free import ARTIFACT, MODEL_FILE
 from trainer_service.protocols import Objective
 
 pytestmark = [pytest.mark.slow, pytest.mark.usefixtures("without_probe")]
@@ -70,3 +73,8 @@ def test_a_run_that_diverges_keeps_what_was_good() -> None:
     recorded = [s.step for part in done.all(Segment) for s in part.snapshots]
     assert recorded == [1, 2, 3, 4, 5, 6]
     assert {c.step for c in done.candidates()} == {0, 2, 4}
+    left = {item.name for item in done.store.artifacts(done.run_id)}
+    assert {ARTIFACT, MODEL_FILE, WEIGHTS_FILE} <= left
+    assert done.run.result is None, "test is not touched"
+    about = json.loads(done.store.read_artifact(done.run_id, MODEL_FILE))
+    assert about["text"] == done.store.list_candidates(done.run_id).candidates[0].text
