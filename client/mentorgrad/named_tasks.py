@@ -117,22 +117,44 @@ def task_of_folder(name: str, folder: Path) -> NamedTask | None:
     Raises:
         InvalidInput: ``task.json`` cannot be read, or does not fit the published task.
     """
-    known, path = published_tasks().get(name), folder / CARD
-    if not (path.is_file() and path.resolve().is_relative_to(folder.resolve())):
+    known, read = published_tasks().get(name), _card(folder)
+    if read is None:
         return known
-    try:
-        card = json.loads(path.read_text(encoding="utf-8"))
-        words = tuple(str(word).replace("_", " ") for word in card.get("labels", ()))
-    except (OSError, ValueError, AttributeError, TypeError):
-        raise InvalidInput(f"{CARD} is no JSON object with the label words as a list") from None
+    card, words = read
     if known is None:
         return _described(name, card, words, folder)
     if not known.labels:
         return replace(known, labels=words)
     if words and len(words) != len(known.labels):
         raise InvalidInput(f"{CARD} has {len(words)} labels; {name} has {len(known.labels)}")
-    same = {word.casefold() for word in words} == set(known.labels)
-    return replace(known, labels=words) if same else known
+    return replace(known, labels=words) if _are_same(words, known.labels) else known
+
+
+def replaced_words(task: NamedTask, folder: Path) -> tuple[str, ...]:
+    """The label words of ``task.json`` in a folder whose places a published task's own words take;
+    empty if they are the same ones, or there are none.
+
+    Raises:
+        InvalidInput: ``task.json`` cannot be read.
+    """
+    read = _card(folder) if task.labels else None
+    return () if read is None or _are_same(read[1], task.labels) else read[1]
+
+
+def _are_same(words: Collection[str], others: Collection[str]) -> bool:
+    return {word.casefold() for word in words} == {word.casefold() for word in others}
+
+
+def _card(folder: Path) -> tuple[Mapping[str, Any], tuple[str, ...]] | None:
+    """What ``task.json`` in a folder says, and its label words; None without the file."""
+    path = folder / CARD
+    if not (path.is_file() and path.resolve().is_relative_to(folder.resolve())):
+        return None
+    try:
+        card = json.loads(path.read_text(encoding="utf-8"))
+        return card, tuple(str(word).replace("_", " ") for word in card.get("labels", ()))
+    except (OSError, ValueError, AttributeError, TypeError):
+        raise InvalidInput(f"{CARD} is no JSON object with the label words as a list") from None
 
 
 def _described(

@@ -12,7 +12,7 @@ import typer
 
 from mentorgrad.cli.support.flag_text import words_of
 from mentorgrad.cli.support.options import JsonOption, WordsOption
-from mentorgrad.cli.support.output import Output
+from mentorgrad.cli.support.output import Output, note
 from mentorgrad.cli.support.table_options import (
     AskedTable,
     DelimiterOption,
@@ -145,6 +145,7 @@ def import_(
 
     from mentorgrad.cli.support.task_import import import_task
     from mentorgrad.errors import InvalidInput
+    from mentorgrad.named_tasks import CARD, published_tasks, replaced_words
     from mentorgrad.paths import tasks_folder
 
     root = folder or tasks_folder()
@@ -155,6 +156,12 @@ def import_(
     if as_json:
         out.json({"name": name, "path": str(path), "splits": [asdict(split) for split in splits]})
         return
+    published = published_tasks().get(name)
+    if published is not None and (words := replaced_words(published, source.expanduser())):
+        note(
+            f"the labels are {', '.join(published.labels)}, in this order; {CARD} calls them "
+            f"{', '.join(words)}"
+        )
     for split in splits:
         left = f" ({split.left_out} without a text or label left out)" if split.left_out else ""
         out.line(f"{split.split}: {split.rows} rows{left}, SHA-256 {split.sha256}")

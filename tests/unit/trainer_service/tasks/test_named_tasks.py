@@ -243,6 +243,31 @@ def test_what_is_no_source_is_refused(tmp_path: Path, home: Path) -> None:
     assert not home.exists()
 
 
+def test_an_import_says_which_words_it_takes_the_place_of(
+    tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    for labels, said in (
+        (
+            ["bad", "fine"],
+            "the labels are negative, positive, in this order; task.json calls them bad, fine\n",
+        ),
+        (["Positive", "negative"], ""),  # the words of a card are those of its indices
+    ):
+        source = folder(tmp_path, labels[0], "text", described={"labels": labels})
+        with pytest.raises(SystemExit):
+            app(
+                [
+                    "tasks",
+                    "import",
+                    "sst2",
+                    str(source),
+                    "--folder",
+                    str(tmp_path / f"to {labels[0]}"),
+                ]
+            )
+        assert capsys.readouterr().err == said
+
+
 def test_the_commands(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
     own = {"description": "which is it", "labels": ["this", "that"]}
     source = folder(tmp_path, "mine", "text", described=own)
