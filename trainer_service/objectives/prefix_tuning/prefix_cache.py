@@ -11,7 +11,7 @@ from transformers import DynamicCache
 from transformers.cache_utils import DynamicLayer
 
 
-class _Layer(DynamicLayer):  # type: ignore[misc]
+class _PrefixLayer(DynamicLayer):  # type: ignore[misc]
     """Of one layer. A pass adds nothing to them, so a layer that is computed again for its gradient
     finds them as they were."""
 
@@ -35,5 +35,5 @@ def prefix_cache(layers: Iterable[tuple[Tensor, Tensor]]) -> DynamicCache:
         layers: Keys and values of each layer, [inputs, heads, tokens, head size].
     """
     cache = DynamicCache()
-    cache.layers.extend(_Layer(keys, values) for keys, values in layers)
+    cache.layers.extend(_PrefixLayer(keys, values) for keys, values in layers)
     return cache
