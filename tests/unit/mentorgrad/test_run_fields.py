@@ -17,8 +17,8 @@ from mentorgrad.domain.run_fields import (
 )
 from mentorgrad.domain.spec import MentorChoice, Optimizer, RunSpec
 
-FIELDS = 176
-DEFAULTS = "27f9cb4de611a2cd"
+FIELDS = 179
+DEFAULTS = "742271834189e697"
 """Digest of the defaults of these fields."""
 
 
