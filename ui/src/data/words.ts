@@ -47,9 +47,14 @@ export function subject(spec: Spec | undefined): string {
   return task ? `${snake(kind)} on ${task}` : snake(kind);
 }
 
+/** A name that somebody has given; empty if nothing of it can be seen, such as spaces. */
+export function visible(name: string | undefined): string {
+  return /[\p{L}\p{N}\p{P}\p{S}]/u.test(name ?? "") ? name! : "";
+}
+
 /** The run's display name; without one, what it optimises. */
 export function title(run: Pick<Run, "spec">): string {
-  return run.spec?.name || subject(run.spec) || "run";
+  return visible(run.spec?.name) || subject(run.spec) || "run";
 }
 
 /** The end of an id, which tells runs of one day apart. */

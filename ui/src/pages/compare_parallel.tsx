@@ -74,7 +74,7 @@ function Axes({ axes, keys }: AxesProps) {
           {keys.map((key, run) => (
             <span key={run}>
               {" · "}
-              <Words text={key.name} /> {axis.texts[run]}
+              <Words text={key.name} /> <Words text={axis.texts[run]} />
             </span>
           ))}
         </span>

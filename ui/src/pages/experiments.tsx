@@ -5,7 +5,7 @@ import { changed, experimentAddress } from "../data/address";
 import { useNow, useRead, useTitle } from "../data/hooks";
 import { clock, count, counted, int, moment, seconds, span } from "../data/numbers";
 import type { Experiment } from "../data/report";
-import { experimentState, shortId } from "../data/words";
+import { experimentState, shortId, visible } from "../data/words";
 import { Empty, Problem, StateBadge, Words } from "../parts/basics";
 import { Link } from "../parts/router";
 import { type ColumnOf, Table } from "../parts/table";
@@ -73,7 +73,7 @@ function NameCell({ experiment }: { experiment: Experiment }) {
   return (
     <>
       <Link to={experimentAddress(experiment.experimentId)}>
-        <Words text={experiment.spec?.name} />
+        <Words text={visible(experiment.spec?.name) || "experiment"} />
       </Link>
       <div class="sub">
         {experiment.spec?.description && <Words text={experiment.spec.description} />}

@@ -75,7 +75,7 @@ function readout(data: ChartData, index: number | undefined): string {
   const figures = data.lines
     .filter((line) => line.values[at] != null && !line.isEdge)
     .slice(0, 4)
-    .map((line) => `${line.name} ${figure(line.values[at]!)}`);
+    .map((line) => `\u2068${line.name}\u2069 ${figure(line.values[at]!)}`);
   return [`step ${count(step)}`, ...figures].join(" · ");
 }
 

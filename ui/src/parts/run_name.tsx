@@ -3,7 +3,7 @@
 import type { ComponentChildren } from "preact";
 import { runAddress } from "../data/address";
 import type { Run } from "../data/messages";
-import { shortId, subject, title } from "../data/words";
+import { shortId, subject, title, visible } from "../data/words";
 import { Words } from "./basics";
 import { Link } from "./router";
 
@@ -15,7 +15,7 @@ export function RunName({ run, children }: { run: Run; children?: ComponentChild
         <Words text={title(run)} />
       </Link>
       <div class="sub">
-        {run.spec?.name && <Words text={subject(run.spec)} />}
+        {visible(run.spec?.name) && <Words text={subject(run.spec)} />}
         <code title={run.runId}>{shortId(run.runId)}</code>
         {children}
       </div>
