@@ -40,7 +40,7 @@ def back_up(store: Path, file: Path, told: CopyProgress, *, force: bool = False)
         Unavailable: The store or the file cannot be read or written.
     """
     _check_place(store, file, force)
-    part = file.with_name(f".{file.name}.{os.getpid()}.part")
+    part = file.with_name(f".{file.name[:40]}.{os.getpid()}.part")
     try:
         with opened(store, read_only=True) as source:
             check_store(source, store)
@@ -150,11 +150,13 @@ def _check_place(store: Path, file: Path, force: bool) -> None:
     beside = (store, *(Path(f"{store}{rest}") for rest in ("-wal", "-shm", "-journal")))
     if any(_same(file, place) for place in beside):
         raise InvalidInput.field("FILE", f"{file} is the store itself, or a file of it")
-    if file.is_dir():
+    if os.path.isdir(file):
         raise InvalidInput.field("FILE", f"must name a file; {file} is a folder")
-    if not file.parent.is_dir():
+    if not os.path.isdir(file.parent):
         raise InvalidInput.field("FILE", f"the folder {file.parent} does not exist")
-    if file.exists() and not force:
+    if os.path.exists(file) and not os.path.isfile(file):
+        raise InvalidInput.field("FILE", f"must name a file; {file} is a device or a pipe")
+    if os.path.lexists(file) and not force:
         raise InvalidInput.field("FILE", f"{file} exists; --force replaces it")
 
 

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import contextlib
+import os
 import sqlite3
 from collections.abc import Iterator
 from datetime import timedelta
@@ -108,6 +109,23 @@ def test_what_is_there_is_replaced_by_force_only(store: Any, path: Path, tmp_pat
     assert file.stat().st_mode & 0o777 == 0o600
     assert "folder" in refused(InvalidInput, back_up, path, tmp_path, force=True)
     assert "does not exist" in refused(InvalidInput, back_up, path, tmp_path / "no" / "copy")
+
+
+def test_a_backup_never_takes_the_place_of_a_device_or_pipe(
+    store: Any, path: Path, tmp_path: Path
+) -> None:
+    pipe = tmp_path / "pipe"
+    os.mkfifo(pipe)
+    for force in (False, True):
+        assert "device or a pipe" in refused(InvalidInput, back_up, path, pipe, force=force)
+    assert pipe.is_fifo()
+
+
+def test_names_may_be_as_long_as_the_file_system_allows(
+    store: Any, path: Path, tmp_path: Path
+) -> None:
+    assert back_up(path, tmp_path / ("é" * 127), untold) > 0
+    assert "too long" in refused(Unavailable, back_up, path, tmp_path / ("w" * 300))
 
 
 def test_only_a_store_is_copied(store: Any, path: Path, tmp_path: Path) -> None:

@@ -1,0 +1,54 @@
+"""Files that are written as a whole or not at all."""
+
+from __future__ import annotations
+
+import os
+import threading
+from pathlib import Path
+
+import pytest
+
+from mentorgrad.files import replacing
+
+
+def _write(target: Path, text: str) -> None:
+    with replacing(target) as file:
+        file.write(text.encode())
+
+
+def test_a_block_that_fails_changes_nothing(tmp_path: Path) -> None:
+    target = tmp_path / "out.csv"
+    _write(target, "first")
+    with pytest.raises(ZeroDivisionError), replacing(target) as file:
+        file.write(b"half of it")
+        1 / 0  # noqa: B018
+    assert target.read_text() == "first"
+    assert list(tmp_path.iterdir()) == [target]
+
+
+def test_a_pipe_is_written_to_and_stays_a_pipe(tmp_path: Path) -> None:
+    pipe = tmp_path / "pipe"
+    os.mkfifo(pipe)
+    read: list[str] = []
+    reader = threading.Thread(target=lambda: read.append(pipe.read_text()))
+    reader.start()
+    _write(pipe, "rows")
+    reader.join()
+    assert read == ["rows"]
+    assert pipe.is_fifo()
+
+
+def test_of_a_link_the_file_that_it_names_is_replaced(tmp_path: Path) -> None:
+    (tmp_path / "folder").mkdir()
+    named, link = tmp_path / "folder" / "out.csv", tmp_path / "latest.csv"
+    link.symlink_to(Path("folder") / "out.csv")
+    for text in ("new", "newer"):  # the first time, the link names no file
+        _write(link, text)
+        assert link.is_symlink()
+        assert named.read_text() == text
+
+
+def test_names_may_be_as_long_as_the_file_system_allows(tmp_path: Path) -> None:
+    target = tmp_path / ("é" * 127)
+    _write(target, "rows")
+    assert target.read_text() == "rows"
