@@ -48,15 +48,20 @@ text of twice the length."""
 _MICROSECOND = timedelta(microseconds=1)
 
 
+SCHEMES = ("sqlite:///", "postgresql://", "postgresql+psycopg://")
+"""Beginnings of the URLs of SQL stores; the last one is what `parse` makes of the second one."""
+
+
 def parse(text: str) -> URL:
-    """Parses the URL of an SQL store.
+    """Parses the URL of an SQL store. A line end behind it, as files and secrets have, is ignored.
 
     Raises:
         InvalidInput: The URL is malformed, or names another database. The message never contains
             the URL, which may include a password.
     """
+    text = text.rstrip("\r\n")
     try:
-        url = make_url(text)
+        url = make_url(text if text.startswith(SCHEMES) else "")
     except (sa.exc.ArgumentError, ValueError):
         raise InvalidInput.field(
             "store", "must be a URL such as sqlite:///runs.db or postgresql://user@host/database"
@@ -68,6 +73,12 @@ def parse(text: str) -> URL:
             )
         if "?" in text and not url.query:
             raise InvalidInput.field("store", "write a question mark in a file's name as %3F")
+        if url.query:
+            raise InvalidInput.field(
+                "store",
+                f"an SQLite store takes no parameters, such as {next(iter(url.query))}; write a "
+                "question mark in a file's name as %3F",
+            )
         return url.set(database=str(sqlite_file(text)))
     if "@" in (url.host or ""):
         # The error of the connection would show this end of the password.

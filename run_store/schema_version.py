@@ -31,11 +31,13 @@ def version_of(connection: sa.Connection) -> str | None:
     return found
 
 
-def check_ours(tables: Collection[str]) -> None:
+def check_ours(tables: Collection[str], field: str = "store", file: str = "") -> None:
     """Checks, before anything is changed, that a database is a run store or empty.
 
     Args:
         tables: Names of its tables.
+        field: What has named it.
+        file: Its file, if that is not what has named it.
 
     Raises:
         InvalidInput: Another application has filled it.
@@ -43,5 +45,6 @@ def check_ours(tables: Collection[str]) -> None:
     if tables and VERSION_TABLE not in tables:
         names = ", ".join(sorted(tables)[:_NAMED]) + (", ..." if len(tables) > _NAMED else "")
         raise InvalidInput.field(
-            "store", f"contains tables of another application ({names}); use another database"
+            field,
+            f"{file} contains tables of another application ({names}); use another database".strip(),
         )

@@ -14,7 +14,10 @@ from collections.abc import Callable
 from pathlib import Path
 
 from mentorgrad.errors import InvalidInput, PreconditionFailed
-from run_store.sqlite_files import check_empty, check_store, opened, private, said
+from run_store.sqlite_files import STORE, check_empty, check_store, opened, private, said
+
+FILE = "FILE"
+"""What names a backup on the command line."""
 
 STEP_PAGES = 1024
 """Pages copied in one step: 16 MiB of a store's pages of 16 KiB."""
@@ -74,11 +77,13 @@ def restore(file: Path, store: Path, told: CopyProgress) -> None:
         Unavailable: The store or the file cannot be read or written.
     """
     if _same(file, store):
-        raise InvalidInput.field("--store", f"{store} is the backup itself")
-    with opened(file, read_only=True) as source:
-        check_store(source, file)
-        if not store.parent.is_dir():
-            raise InvalidInput.field("--store", f"the folder {store.parent} does not exist")
+        raise InvalidInput.field(STORE, f"{store} is the backup itself")
+    with opened(file, read_only=True, field=FILE) as source:
+        check_store(source, file, FILE)
+        if not os.path.isdir(store.parent):
+            raise InvalidInput.field(STORE, f"the folder {store.parent} does not exist")
+        if os.path.lexists(store) and not os.path.exists(store):
+            raise InvalidInput.field(STORE, f"{store} is a link to a file that does not exist")
         with private(store), opened(store) as target, said(store):
             check_empty(target, store)
             source.backup(target, pages=STEP_PAGES, progress=_progress(told), sleep=0)
@@ -149,15 +154,15 @@ def _same(one: Path, other: Path) -> bool:
 def _check_place(store: Path, file: Path, force: bool) -> None:
     beside = (store, *(Path(f"{store}{rest}") for rest in ("-wal", "-shm", "-journal")))
     if any(_same(file, place) for place in beside):
-        raise InvalidInput.field("FILE", f"{file} is the store itself, or a file of it")
+        raise InvalidInput.field(FILE, f"{file} is the store itself, or a file of it")
     if os.path.isdir(file):
-        raise InvalidInput.field("FILE", f"must name a file; {file} is a folder")
+        raise InvalidInput.field(FILE, f"must name a file; {file} is a folder")
     if not os.path.isdir(file.parent):
-        raise InvalidInput.field("FILE", f"the folder {file.parent} does not exist")
+        raise InvalidInput.field(FILE, f"the folder {file.parent} does not exist")
     if os.path.exists(file) and not os.path.isfile(file):
-        raise InvalidInput.field("FILE", f"must name a file; {file} is a device or a pipe")
+        raise InvalidInput.field(FILE, f"must name a file; {file} is a device or a pipe")
     if os.path.lexists(file) and not force:
-        raise InvalidInput.field("FILE", f"{file} exists; --force replaces it")
+        raise InvalidInput.field(FILE, f"{file} exists; --force replaces it")
 
 
 def _publish(part: Path, file: Path, force: bool) -> None:
@@ -173,6 +178,6 @@ def _publish(part: Path, file: Path, force: bool) -> None:
     try:
         os.link(part, file)  # unlike renaming, this replaces nothing
     except FileExistsError:
-        raise InvalidInput.field("FILE", f"{file} exists; --force replaces it") from None
+        raise InvalidInput.field(FILE, f"{file} exists; --force replaces it") from None
     except OSError:  # a file system without links
         part.replace(file)

@@ -12,6 +12,9 @@ from mentorgrad.errors import InvalidInput, MentorgradError, PreconditionFailed,
 from run_store import dialects
 from run_store.schema_version import HEAD, VERSION_TABLE, check_ours
 
+STORE = "--store"
+"""What names a store on the command line."""
+
 
 @contextlib.contextmanager
 def private(path: Path) -> Iterator[None]:
@@ -31,16 +34,25 @@ def private(path: Path) -> Iterator[None]:
 
 
 @contextlib.contextmanager
-def opened(path: Path, *, read_only: bool = False) -> Iterator[sqlite3.Connection]:
+def opened(
+    path: Path, *, read_only: bool = False, field: str = STORE
+) -> Iterator[sqlite3.Connection]:
     """Opens a file that is there; its statements begin no transactions by themselves.
+
+    Args:
+        path: The file.
+        read_only: Whether it is only read.
+        field: What has named it.
 
     Raises:
         InvalidInput: There is none.
         Unavailable: It cannot be opened.
     """
-    if not path.is_file():
-        raise InvalidInput.field("--store", f"there is no store at {path}")
-    with said(path):
+    if os.path.isdir(path):
+        raise InvalidInput.field(field, f"must name a file; {path} is a folder")
+    if not os.path.isfile(path):
+        raise InvalidInput.field(field, f"there is no store at {path}")
+    with said(path, field):
         connection = (
             dialects.sqlite_reader(path)
             if read_only
@@ -52,8 +64,8 @@ def opened(path: Path, *, read_only: bool = False) -> Iterator[sqlite3.Connectio
 
 
 @contextlib.contextmanager
-def said(path: Path) -> Iterator[None]:
-    """Translates what SQLite and the file system say of a file.
+def said(path: Path, field: str = STORE) -> Iterator[None]:
+    """Translates what SQLite and the file system say of a file, which `field` has named.
 
     Raises:
         InvalidInput: It is not an SQLite database.
@@ -66,7 +78,7 @@ def said(path: Path) -> Iterator[None]:
     except sqlite3.Error as error:
         reason = dialects.reason_of(error)
         if reason == "STORE_CORRUPT" and "not a database" in str(error):
-            raise InvalidInput.field("--store", f"{path} is not an SQLite database") from None
+            raise InvalidInput.field(field, f"{path} is not an SQLite database") from None
         raise Unavailable(f"{path}: {dialects.one_line(error)}", reason=reason) from None
     except OSError as error:
         raise Unavailable(f"{path}: {error.strerror or error}") from None
@@ -77,22 +89,22 @@ def _tables(connection: sqlite3.Connection) -> list[str]:
     return [name for (name,) in connection.execute(names)]
 
 
-def check_store(connection: sqlite3.Connection, path: Path) -> None:
-    """Checks that a file is a run store whose schema this installation knows.
+def check_store(connection: sqlite3.Connection, path: Path, field: str = STORE) -> None:
+    """Checks that a file, which `field` has named, is a run store whose schema is known here.
 
     Raises:
         InvalidInput: It is not.
     """
-    with said(path):
+    with said(path, field):
         tables = _tables(connection)
-        check_ours(tables)
+        check_ours(tables, field, str(path))
         if VERSION_TABLE not in tables:
-            raise InvalidInput.field("--store", f"there is no store at {path}")
+            raise InvalidInput.field(field, f"there is no store at {path}")
         statement = f"SELECT version_num FROM {VERSION_TABLE}"  # noqa: S608 - our name
         (version,) = connection.execute(statement).fetchone()
     if version > HEAD:
         raise InvalidInput.field(
-            "--store",
+            field,
             f"{path} has schema {version} of a newer mentorgrad; upgrade this installation",
         )
 
@@ -105,7 +117,7 @@ def check_empty(connection: sqlite3.Connection, path: Path) -> None:
         PreconditionFailed: It has some (reason STORE_NOT_EMPTY).
     """
     tables = _tables(connection)
-    check_ours(tables)
+    check_ours(tables, STORE, str(path))
     for table in sorted({"runs", "experiments", "uploads"} & set(tables)):
         one = f"SELECT 1 FROM {table} LIMIT 1"  # noqa: S608 - our name
         if connection.execute(one).fetchone():

@@ -8,7 +8,7 @@ from urllib.parse import unquote
 
 from mentorgrad.paths import expanded
 
-_SQLITE = re.compile(r"sqlite(?:\+\w+)?:///([^?]+)")
+_SQLITE = re.compile(r"sqlite(?:\+\w+)?:///([^?\r\n]+)")
 
 
 def sqlite_file(url: str) -> Path | None:

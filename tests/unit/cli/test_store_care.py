@@ -159,3 +159,8 @@ def test_the_lines_for_postgres_have_no_password(invoke: Invoke) -> None:
     as_json = json.loads(said(invoke, url, "backup", "f", "--json").stdout)
     assert "hunter2" not in str(as_json)
     assert "autovacuum" in said(invoke, url, "vacuum", code=2).stderr
+
+
+@pytest.mark.parametrize("url", ["mysql://me@db.lan/runs", "SQLITE:///runs.sqlite", "runs.sqlite"])
+def test_no_line_is_made_for_another_database(invoke: Invoke, url: str) -> None:
+    assert "must be a URL such as" in said(invoke, url, "backup", "f", code=2).stderr

@@ -247,6 +247,13 @@ def test_one_url_means_one_file_for_writers_and_readers(written: str, tmp_path: 
         assert store.list_runs().runs == ()
 
 
+def test_a_line_end_behind_a_url_is_none_of_its_name(tmp_path: Path) -> None:
+    url = f"sqlite:///{tmp_path}/runs.db\r\n"
+    open_store(url).close()
+    assert (tmp_path / "runs.db").is_file()
+    assert sqlite_file(url) == tmp_path / "runs.db"
+
+
 def test_a_home_folder_is_expanded(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setenv("HOME", str(tmp_path))
     open_store("sqlite:///~/runs.db").close()
@@ -262,6 +269,7 @@ def test_an_installation_may_have_a_percent_sign_in_its_path(
 
 def test_special_characters_that_a_url_cannot_have_are_named() -> None:
     assert "%3F" in opening("sqlite:///a?b.db").message
+    assert "such as mode" in opening("sqlite:///a.db?mode=ro").message
     assert "%40" in opening(f"postgresql://user:p@{SECRET}@host/db").message
 
 

@@ -141,8 +141,16 @@ def test_only_a_store_is_copied(store: Any, path: Path, tmp_path: Path) -> None:
     for source, said in (cases | {tmp_path / "none": "no store"}).items():
         place = tmp_path / "made"
         assert said in refused(InvalidInput, back_up, source, place)
-        assert said in refused(InvalidInput, restore, source, place)
+        message = refused(InvalidInput, restore, source, place)
+        assert message.startswith("FILE: ")
+        assert said in message
+        assert str(source) in message
         assert not list(tmp_path.glob("*made*"))
+    link, good = tmp_path / "link", tmp_path / "good"
+    link.symlink_to(tmp_path / "nowhere")
+    back_up(path, good, untold)
+    for place, said in ((tmp_path, "is a folder"), (link, "is a link to a file that does not")):
+        assert said in refused(InvalidInput, restore, good, place)
     copy = tmp_path / "copy"
     back_up(path, copy, untold)
     assert "another application" in refused(InvalidInput, restore, copy, foreign)
