@@ -44,7 +44,5 @@ def check_ours(tables: Collection[str], field: str = "store", file: str = "") ->
     """
     if tables and VERSION_TABLE not in tables:
         names = ", ".join(sorted(tables)[:_NAMED]) + (", ..." if len(tables) > _NAMED else "")
-        raise InvalidInput.field(
-            field,
-            f"{file} contains tables of another application ({names}); use another database".strip(),
-        )
+        said = f"contains tables of another application ({names}); use another database"
+        raise InvalidInput.field(field, f"{file} {said}" if file else said)

@@ -14,6 +14,7 @@ import json
 import os
 import re
 import secrets
+import stat
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass, replace
 from datetime import UTC, datetime, timedelta
@@ -160,12 +161,14 @@ def load(path: Path) -> tuple[TokenRecord, ...]:
         entries = document.pop("tokens")
         for name in document:
             raise InvalidInput.field(name, "is not known here; known: tokens")
-        return tuple(_record(entry, f"tokens[{i}]") for i, entry in enumerate(entries))
+        records = tuple(_record(entry, f"tokens[{i}]") for i, entry in enumerate(entries))
+        _check_once(records)
+        return records
     except OSError as error:
         raise InvalidInput.field("tokens", f"{path} cannot be read: {error.strerror}") from None
     except InvalidInput as error:
         raise InvalidInput.field("tokens", f"{path} is not a token file: {error.message}") from None
-    except (ValueError, KeyError, TypeError, AttributeError):
+    except (ValueError, KeyError, TypeError, AttributeError, RecursionError):
         raise InvalidInput.field(
             "tokens", f"{path} is not a token file; create one with `mentorgrad tokens create`"
         ) from None
@@ -265,7 +268,8 @@ def _changing(path: Path, must_exist: bool = False) -> Iterator[list[TokenRecord
     """Yields the records, to be changed in place, while holding a lock on the file."""
     import fcntl  # not available on all systems, and not needed for reading
 
-    folder = path.absolute().parent
+    path = Path(os.path.realpath(path))  # the lock is that of all who change the file
+    folder = path.parent
     if not folder.is_dir():
         raise InvalidInput.field("tokens", f"directory {folder} does not exist")
     lock = os.open(folder, os.O_RDONLY)
@@ -278,14 +282,40 @@ def _changing(path: Path, must_exist: bool = False) -> Iterator[list[TokenRecord
         os.close(lock)
 
 
+def _check_once(records: Sequence[TokenRecord]) -> None:
+    """Refuses a token with two entries: revoking one of them would leave the other."""
+    seen: set[str] = set()
+    for index, record in enumerate(records):
+        if record.token_id in seen:
+            said = f"{record.token_id!r} has an entry already"
+            raise InvalidInput.field(f"tokens[{index}].id", said)
+        seen.add(record.token_id)
+
+
 def _write(path: Path, records: Sequence[TokenRecord]) -> None:
     document = json.dumps({"tokens": [_entry(record) for record in records]}, indent=2)
-    write_private(path, document.encode() + b"\n")
+    there = path.stat() if path.exists() else None
+    write_private(path, document.encode() + b"\n", like=there)
 
 
-def write_private(path: Path, content: bytes, mode: int = 0o600) -> None:
-    """Writes a file atomically (temporary file, rename); only its owner can read it by default."""
+def write_private(
+    path: Path, content: bytes, mode: int = 0o600, like: os.stat_result | None = None
+) -> None:
+    """Writes a file atomically (temporary file, rename); only its owner can read it by default.
+
+    Args:
+        path: The file.
+        content: What is written.
+        mode: Its permissions.
+        like: A file whose owner, group and permissions it gets instead, so that a service that
+            could read that one can read it, too; owner and group only if this user may give it
+            away.
+    """
     with replacing(path) as file:
+        if like is not None:
+            mode = stat.S_IMODE(like.st_mode)
+            with contextlib.suppress(PermissionError):
+                os.fchown(file.fileno(), like.st_uid, like.st_gid)
         os.fchmod(file.fileno(), mode)
         file.write(content)
         file.flush()

@@ -1,6 +1,7 @@
 from __future__ import annotations
 
 import json
+import os
 import stat
 import threading
 from datetime import UTC, datetime, timedelta
@@ -124,7 +125,9 @@ def test_a_revocation_that_could_not_be_read_at_first_counts_all_the_same(
     assert reason(served, token) == "TOKEN_REVOKED"
 
 
-@pytest.mark.parametrize("content", ["", "[]", "{}", '{"tokens": [{"id": "x"}]}', '{"tokens": 3}'])
+@pytest.mark.parametrize(
+    "content", ["", "[]", "{}", '{"tokens": [{"id": "x"}]}', '{"tokens": 3}', "\0", "[" * 200_000]
+)
 def test_what_is_no_file_of_tokens_is_refused(file: Path, content: str) -> None:
     file.write_text(content)
     with pytest.raises(InvalidInput, match="not a token file"):
@@ -157,6 +160,44 @@ def test_what_is_wrong_with_an_entry_is_named_and_changes_nothing(
     with pytest.raises(InvalidInput, match=said):
         TokenFile(file)
     assert served.authenticate(token).name == "alice"
+
+
+def test_a_token_has_one_entry(file: Path) -> None:
+    record, token = tokens.create(file, "alice", [Scope.RUN])
+    served = TokenFile(file)
+    document = json.loads(file.read_text())
+    document["tokens"] *= 2
+    file.write_text(json.dumps(document))
+    with pytest.raises(InvalidInput, match=rf"tokens\[1\].id: '{record.token_id}' has an entry"):
+        tokens.revoke(file, record.token_id)
+    assert served.authenticate(token).name == "alice"
+
+
+def test_a_change_keeps_the_permissions_of_the_file(file: Path) -> None:
+    record, _ = tokens.create(file, "alice", [Scope.RUN])
+    file.chmod(0o640)  # a service in the group reads it
+    if os.geteuid() == 0:
+        os.chown(file, 65534, 65534)
+    before = file.stat()
+    tokens.revoke(file, record.token_id)
+    after = file.stat()
+    assert after.st_ino != before.st_ino
+    assert (after.st_mode, after.st_uid, after.st_gid) == (
+        before.st_mode,
+        before.st_uid,
+        before.st_gid,
+    )
+
+
+def test_a_token_is_revoked_through_a_link_too(file: Path, tmp_path: Path) -> None:
+    record, token = tokens.create(file, "alice", [Scope.RUN])
+    served = TokenFile(file)
+    (tmp_path / "elsewhere").mkdir()
+    link = tmp_path / "elsewhere" / "tokens.json"
+    link.symlink_to(file)
+    tokens.revoke(link, record.token_id)
+    assert link.is_symlink()
+    assert reason(served, token) == "TOKEN_REVOKED"
 
 
 def test_a_field_beside_the_tokens_is_refused(file: Path) -> None:
