@@ -316,10 +316,13 @@ def write_private(
             mode = stat.S_IMODE(like.st_mode)
             with contextlib.suppress(PermissionError):
                 os.fchown(file.fileno(), like.st_uid, like.st_gid)
-        os.fchmod(file.fileno(), mode)
+        is_file = stat.S_ISREG(os.fstat(file.fileno()).st_mode)  # not a pipe or a device
+        if is_file:
+            os.fchmod(file.fileno(), mode)
         file.write(content)
         file.flush()
-        os.fsync(file.fileno())
+        if is_file:
+            os.fsync(file.fileno())
 
 
 def _entry(record: TokenRecord) -> dict[str, Any]:

@@ -14,9 +14,9 @@ from typing import BinaryIO
 def replacing(target: Path) -> Iterator[BinaryIO]:
     """Opens a temporary file beside `target` that replaces it when the block ends without an error.
 
-    Only the owner can read the file. Of a link, the file that it names is replaced. A terminal, a
-    pipe or a device, such as ``/dev/stdout``, is written to as the block writes: it is never
-    replaced by a file.
+    Only the owner can read the file. A link is replaced, not followed: in a folder of several users
+    it may be anybody's. A terminal, a pipe or a device, such as ``/dev/stdout``, is written to as
+    the block writes: it is never replaced by a file.
 
     Raises:
         OSError: The file cannot be written.
@@ -25,7 +25,6 @@ def replacing(target: Path) -> Iterator[BinaryIO]:
         with target.open("wb") as file:
             yield file
         return
-    target = Path(os.path.realpath(target))
     # The name's own beginning suffices, and leaves room for what is added to a long one.
     handle, aside = tempfile.mkstemp(dir=target.parent, prefix=f".{target.name[:40]}.")
     try:

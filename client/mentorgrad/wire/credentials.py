@@ -122,10 +122,8 @@ class Credentials:
         """
         if self.token_file is None:
             return self.token
-        return _check_token(
-            _read(self.token_file, "token_file").decode("utf-8-sig", "replace").strip(),
-            "token_file",
-        )
+        text = _read(self.token_file, "token_file").decode("utf-8-sig", "replace").strip()
+        return _check_token(text, "token_file", f"{self.token_file} ")
 
     def metadata(self) -> tuple[tuple[str, str | bytes], ...]:
         """The metadata of a call that carries the token.
@@ -200,7 +198,7 @@ def _read(path: Path, name: str) -> bytes:
         raise InvalidInput.field(name, f"{path} cannot be read: {error.strerror}") from None
 
 
-def _check_token(text: str, name: str) -> str:
+def _check_token(text: str, name: str, file: str = "") -> str:
     if not text.isascii() or not text.isprintable() or not text or " " in text:
-        raise InvalidInput.field(name, "contains no token (one word of printable ASCII)")
+        raise InvalidInput.field(name, f"{file}contains no token (one word of printable ASCII)")
     return text

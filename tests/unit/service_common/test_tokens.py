@@ -189,6 +189,18 @@ def test_a_change_keeps_the_permissions_of_the_file(file: Path) -> None:
     )
 
 
+def test_a_secret_may_go_through_a_pipe(tmp_path: Path) -> None:
+    pipe = tmp_path / "pipe"
+    os.mkfifo(pipe, 0o640)
+    read: list[bytes] = []
+    reader = threading.Thread(target=lambda: read.append(pipe.read_bytes()))
+    reader.start()
+    tokens.write_private(pipe, b"secret")
+    reader.join()
+    assert read == [b"secret"]
+    assert pipe.stat().st_mode & 0o777 == 0o640
+
+
 def test_a_token_is_revoked_through_a_link_too(file: Path, tmp_path: Path) -> None:
     record, token = tokens.create(file, "alice", [Scope.RUN])
     served = TokenFile(file)
