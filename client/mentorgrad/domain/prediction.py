@@ -106,9 +106,11 @@ def check_sequences(*given: object) -> None:
     """Checks arguments that are to be sequences of texts, or None.
 
     Raises:
-        InvalidInput: One is a single text or a table, whose letters or names would be predicted.
+        InvalidInput: One is a single text or a table, whose letters or names would be predicted,
+            or a set or a mapping, in whose order nobody could tell which label is whose.
     """
-    if any(isinstance(one, str) or getattr(one, "ndim", 1) != 1 for one in given):
+    unlike = (str, bytes, set, frozenset, Mapping)
+    if any(isinstance(one, unlike) or getattr(one, "ndim", 1) != 1 for one in given):
         raise InvalidInput(
             "texts and pairs must be sequences of texts, not a single text or a table"
         )

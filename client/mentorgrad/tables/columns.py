@@ -60,7 +60,7 @@ def choose_columns(
     for flag, name in (("text", text), ("pair", pair), ("label", label), ("group", group)):
         if name and name not in found:
             raise MalformedError(
-                f"there is no column {name!r} ({_known(found, name)}); see --{flag}"
+                f"there is no column {name!r} ({said_columns(found, name)}); see --{flag}"
             )
     taken = {text, pair, label, group}
     free = [name for name in found if name not in taken and _plain(name) not in _INDEX_NAMES]
@@ -103,11 +103,17 @@ def _only(fits: Sequence[str], found: Sequence[str], role: str) -> str:
         shown = " and ".join(repr(name) for name in fits)
         raise MalformedError(f"the columns {shown} fit the {role}; name one with --{role}")
     raise MalformedError(
-        f"no column is known to hold the {role} ({_known(found)}); name it with --{role}"
+        f"no column is known to hold the {role} ({said_columns(found)}); name it with --{role}"
     )
 
 
-def _known(found: Sequence[str], wanted: str = "") -> str:
+def said_columns(found: Sequence[str], wanted: str = "") -> str:
+    """What to say where a column is missing: the one that is meant, or the first of those there.
+
+    Args:
+        found: Names of the columns.
+        wanted: The name that was looked for; empty: none.
+    """
     near = get_close_matches(wanted.casefold(), [name.casefold() for name in found], 1)
     meant = next((name for name in found if near and name.casefold() == near[0]), "")
     shown = ", ".join(repr(name[:40]) for name in found[:12]) or "none"

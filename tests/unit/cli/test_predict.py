@@ -298,7 +298,10 @@ def test_figures_are_apart_from_rows_on_standard_output(told: Told, tmp_path: Pa
 @pytest.mark.parametrize(
     ("content", "arguments", "words"),
     [
-        ("a,b\nx,y\n", [], "--text: no column fits; the columns are: a, b"),
+        ("a,b\nx,y\n", [], "--text: no column fits; the columns are 'a', 'b'"),
+        ("Text,b\nx,y\n", [], "--text: no column fits; did you mean 'Text'?"),
+        ("message,b\nx,y\n", ["--text", "mesage"], "'mesage'; did you mean 'message'?"),
+        (f"{'c,' * 500}c\n", [], "'c', 'c', ..."),
         ("a,b\nx,y\n", ["--text", "c"], "there is no column 'c'"),
         ("text\nx\n", ["--label", "c"], "--label: there is no column 'c'"),
         ("text\nx\n", ["--pair", "text"], "single texts"),

@@ -72,7 +72,15 @@ def test_without_a_folder_for_temporary_files_the_variable_is_named(
 
 
 @pytest.mark.parametrize(
-    "given", ["text", np.zeros((2, 2)), SimpleNamespace(ndim=2, __iter__=lambda: iter("ab"))]
+    "given",
+    [
+        "text",
+        b"text",
+        {"a", "b"},
+        {"a": 1},
+        np.zeros((2, 2)),
+        SimpleNamespace(ndim=2, __iter__=lambda: iter("ab")),
+    ],
 )
 def test_a_text_or_a_table_is_no_sequence_of_texts(given: object) -> None:
     check_sequences(["a"], None, np.array(["a"]), iter("a"))

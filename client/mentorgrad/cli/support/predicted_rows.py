@@ -14,6 +14,7 @@ from numpy.typing import NDArray
 
 from mentorgrad.errors import InvalidInput
 from mentorgrad.predictor import Predictor
+from mentorgrad.tables.columns import said_columns
 from mentorgrad.tables.malformed import MalformedError
 from mentorgrad.tables.records import FileRecord, Refuse, RowPlace
 from mentorgrad.tables.values import cell_text, choices_text, label_key
@@ -54,7 +55,8 @@ def choose_columns(known: Sequence[str], asked: RowColumns, predictor: Predictor
         if (wanted or found) in known:
             return wanted or found
         what = f"there is no column {wanted!r}" if wanted else "no column fits"
-        raise InvalidInput(f"{flag}: {what}; the columns are: {', '.join(known)}")
+        near = wanted or next(filter(None, usual), "")
+        raise InvalidInput(f"{flag}: {what}; {said_columns(known, near)}")
 
     field, usual = ("image_field", IMAGE) if predictor.takes_images else ("text_field", TEXT)
     text = choice("--text", asked.text, recorded.get(field, ""), usual, only)
