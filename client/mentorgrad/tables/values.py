@@ -10,6 +10,7 @@ from dataclasses import dataclass, field
 from datetime import date, time
 from decimal import Decimal
 from typing import Any
+from unicodedata import normalize
 
 from mentorgrad.tables.malformed import MalformedError
 from mentorgrad.tables.records import RowPlace
@@ -28,9 +29,21 @@ _NUMBER = re.compile(r"[+-]?(?:0|[1-9][0-9]{0,999})(?:\.[0-9]{1,999})?(?:[eE][+-
 _TRUTH = ("true", "false")
 
 
+_SPACES = "".join(filter(str.isspace, map(chr, range(0x3001))))
+_OUTER = f"{_SPACES}\u200b\u2060\ufeff"
+"""What is off at both ends: white space, and what nobody sees, such as a byte order mark that a
+program has left inside a file."""
+
+
+def _folded(text: str) -> str:
+    """The text without case, its accents written in one of the two ways that Unicode has."""
+    folded = text.casefold()
+    return folded if folded.isascii() else normalize("NFC", folded)
+
+
 def text_identity(text: str, pair: str = "") -> str:
-    """Case-folded text with normalised white space; equal for duplicate rows."""
-    return "\x1f".join(" ".join(part.casefold().split()) for part in (text, pair))
+    """Case-folded text with normalised white space and accents; equal for duplicate rows."""
+    return "\x1f".join(" ".join(_folded(part).split()) for part in (text, pair))
 
 
 def choices_text(choices: Iterable[str]) -> str:
@@ -44,7 +57,7 @@ def cell_text(value: Any, column: str, where: RowPlace) -> str:
     Raises:
         MalformedError: The cell holds no text, or one that is too long.
     """
-    text = _written(value, column, where).strip()
+    text = _written(value, column, where).strip(_OUTER)
     if len(text) > MAX_TEXT_CHARACTERS:
         raise MalformedError(
             f"{where}, column {column!r}: the text has {len(text)} characters; at most "
@@ -74,15 +87,17 @@ def _kind(value: Any) -> str:
 
 
 def label_key(word: str) -> LabelKey:
-    """What a label shares with its other spellings; outer space is off already."""
-    return Decimal(word) if _NUMBER.fullmatch(word) else word.casefold()
+    """What a label shares with its other spellings."""
+    word = word.strip(_OUTER)
+    return Decimal(word) if _NUMBER.fullmatch(word) else _folded(word)
 
 
 @dataclass
 class LabelColumn:
     """The different labels of a column, numbered as they come.
 
-    ``1``, ``1.0`` and ``"1"`` are one label, as are words that differ only in case or outer space.
+    ``1``, ``1.0`` and ``"1"`` are one label, as are words that differ only in case, in outer space,
+    or in how Unicode writes their accents.
     """
 
     name: str
@@ -100,7 +115,7 @@ class LabelColumn:
         Raises:
             MalformedError: The cell holds no label, the column too many, or 1 beside true.
         """
-        word = _written(value, self.name, where).strip()
+        word = _written(value, self.name, where).strip(_OUTER)
         if not word:
             return None
         if len(word) > MAX_LABEL_CHARACTERS:
@@ -182,7 +197,7 @@ class LabelValues:
         Raises:
             MalformedError: The cell holds neither a text nor a number.
         """
-        return self._index.get(label_key(_written(value, column, where).strip()))
+        return self._index.get(label_key(_written(value, column, where)))
 
 
 def spelled(key: LabelKey, counts: Counter[str]) -> str:

@@ -30,6 +30,8 @@ def labelled(path: Path, *labels: Any) -> Path:
         (["2", "b", "10", "a"], ("2", "10", "a", "b")),
         (["01", "1"], ("1", "01")),
         ([0.0, "-0", 1e3, "1000"], ("0", "1000")),
+        (["caf\u00e9", "cafe\u0301", "caf\u00e9", "tea"], ("caf\u00e9", "tea")),
+        (["\ufeffyes", "yes\u200b \u2060", "yes", "\ufeff1"], ("1", "yes")),
     ],
 )
 def test_labels_in_order(tmp_path: Path, labels: list[Any], order: tuple[str, ...]) -> None:

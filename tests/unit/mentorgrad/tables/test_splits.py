@@ -82,6 +82,13 @@ def test_the_same_text_is_never_on_two_sides_and_conflicts_are_told(tmp_path: Pa
     assert "2 texts have several labels" in report_lines(report)[3]
 
 
+def test_a_text_is_the_same_in_both_ways_to_write_its_accents(tmp_path: Path) -> None:
+    rows = [*plain(12), ("caf\u00e9", "no"), ("Cafe\u0301", "no"), ("\ufeff", "no")]
+    report = read_table(write_table(tmp_path / "a.csv", rows)).report
+    dropped = {one.reason: one.at for one in report.dropped}
+    assert dropped == {"repeat a text": (15,), "without a text": (16,)}
+
+
 @settings(max_examples=20)
 @given(st.lists(st.integers(0, 9), min_size=40, max_size=60), st.integers(0, 3))
 def test_a_group_is_on_one_side(
