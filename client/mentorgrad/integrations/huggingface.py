@@ -16,7 +16,14 @@ from transformers import TrainerCallback
 
 from mentorgrad.domain.run import Score
 from mentorgrad.errors import InvalidInput
-from mentorgrad.integrations.torch import AdvisedPrompt, Rules, Words, batch_losses, mean_loss
+from mentorgrad.integrations.torch import (
+    AdvisedPrompt,
+    Rules,
+    Words,
+    batch_losses,
+    check_scoring,
+    mean_loss,
+)
 from mentorgrad.session import MentorSession
 
 __all__ = ["MentorCallback", "Rules", "soft_prompt"]
@@ -37,6 +44,9 @@ class MentorCallback(TrainerCallback):  # type: ignore[misc]
             called without gradients.
         rules: When the mentor is asked and how a restart is decided.
         tokenizer: Tokenizer of the model; None: the `Trainer`'s `processing_class`.
+
+    Raises:
+        InvalidInput: There is neither a selection that can be iterated again nor a score.
     """
 
     def __init__(
@@ -48,6 +58,7 @@ class MentorCallback(TrainerCallback):  # type: ignore[misc]
         rules: Rules | None = None,
         tokenizer: Any = None,
     ) -> None:
+        check_scoring(score, selection)
         self.advised: AdvisedPrompt | None = None
         """Set when training begins."""
         self._session = session
@@ -60,7 +71,8 @@ class MentorCallback(TrainerCallback):  # type: ignore[misc]
         """Finds the soft prompt, its vocabulary and its optimizer.
 
         Raises:
-            InvalidInput: There is no tokenizer, or the model has no prompt tuning.
+            InvalidInput: There is no tokenizer, or the model has no prompt tuning, or its prompt is
+                not trained.
         """
         model, loader = parts["model"], parts["train_dataloader"]
         tokenizer = self._tokenizer or parts.get("processing_class")
@@ -70,7 +82,9 @@ class MentorCallback(TrainerCallback):  # type: ignore[misc]
             )
 
         def loss(batch: Mapping[str, Any]) -> Tensor:
-            found: Tensor = model(**_moved(batch, model.device)).loss
+            found: Tensor | None = model(**_moved(batch, model.device)).loss
+            if found is None:
+                raise InvalidInput.field("batch", "the model gives no loss for it; it needs labels")
             return found
 
         def losses() -> Iterator[Tensor]:

@@ -16,7 +16,14 @@ from torch.utils.data import DataLoader
 
 from mentorgrad.domain.run import Score
 from mentorgrad.errors import InvalidInput
-from mentorgrad.integrations.torch import AdvisedPrompt, Rules, Words, batch_losses, mean_loss
+from mentorgrad.integrations.torch import (
+    AdvisedPrompt,
+    Rules,
+    Words,
+    batch_losses,
+    check_scoring,
+    mean_loss,
+)
 from mentorgrad.session import MentorSession
 
 __all__ = ["MentorCallback", "Rules", "Words"]
@@ -37,6 +44,9 @@ class MentorCallback(Callback):  # type: ignore[misc]
             called without gradients.
         prompt: Name of the module's soft prompt parameter, float [positions, width].
         rules: When the mentor is asked and how a restart is decided.
+
+    Raises:
+        InvalidInput: There is neither a selection that can be iterated again nor a score.
     """
 
     def __init__(
@@ -50,6 +60,7 @@ class MentorCallback(Callback):  # type: ignore[misc]
         prompt: str = "prompt",
         rules: Rules | None = None,
     ) -> None:
+        check_scoring(score, selection)
         self.advised: AdvisedPrompt | None = None
         """Set when training begins."""
         self._session = session

@@ -11,6 +11,7 @@ One process and one device are supported; the ranks of a distributed job are not
 
 from __future__ import annotations
 
+import contextlib
 import math
 from collections.abc import Callable, Iterable, Iterator, Mapping
 from dataclasses import dataclass, replace
@@ -87,6 +88,10 @@ class AdvisedPrompt:
         losses: Yields the losses of successive train batches, each computed with the prompt at that
             time; None: no race.
         rules: When the mentor is asked and how a restart is decided.
+
+    Raises:
+        InvalidInput: The prompt is not trained: it has no gradient, or the optimizer does not
+            update it.
     """
 
     def __init__(
@@ -100,6 +105,11 @@ class AdvisedPrompt:
         losses: Callable[[], Iterator[Tensor]] | None = None,
         rules: Rules | None = None,
     ) -> None:
+        if not prompt.requires_grad:
+            raise InvalidInput.field("prompt", "must require a gradient, to be trained")
+        trained = (one for group in optimizer.param_groups for one in group["params"])
+        if all(one is not prompt for one in trained):
+            raise InvalidInput.field("prompt", "must be among the parameters of the optimizer")
         self.restarts = 0
         """Number of restarts from a proposal."""
         self._session = session
@@ -322,6 +332,24 @@ def _copied(moments: Moments) -> Moments:
         name: value.clone() if isinstance(value, Tensor) else value
         for name, value in moments.items()
     }
+
+
+def check_scoring(score: Callable[[], Score] | None, selection: Iterable[Any]) -> None:
+    """Checks that a model can be scored again and again: by a function, or on a selection split.
+
+    Raises:
+        InvalidInput: There is neither, or the selection can be iterated only once: the scores after
+            that would be NaN, and no proposal would ever be better.
+    """
+    if score is not None:
+        return
+    if isinstance(selection, Iterator):
+        raise InvalidInput.field(
+            "selection", "is iterated again for each score; give a list or a DataLoader"
+        )
+    with contextlib.suppress(TypeError):  # a stream has no length
+        if not len(selection):  # type: ignore[arg-type]
+            raise InvalidInput.field("selection", "must have batches, unless `score` is given")
 
 
 def mean_loss(

@@ -6,6 +6,7 @@ from __future__ import annotations
 import math
 from collections.abc import Iterator
 from pathlib import Path
+from types import SimpleNamespace
 from typing import Any
 
 import pytest
@@ -17,7 +18,14 @@ from mentorgrad.domain.advice import AnswerStatus, ProposalStatus
 from mentorgrad.domain.run import CandidateSource, Score
 from mentorgrad.domain.spec import Policy
 from mentorgrad.errors import InvalidInput
-from mentorgrad.integrations.torch import AdvisedPrompt, Rules, Words, batch_losses, mean_loss
+from mentorgrad.integrations.torch import (
+    AdvisedPrompt,
+    Rules,
+    Words,
+    batch_losses,
+    check_scoring,
+    mean_loss,
+)
 from mentorgrad.integrations.words import Rejected
 from tests.support import tiny_models
 from tests.support.told_session import Session
@@ -273,6 +281,26 @@ def test_a_stream_that_cannot_begin_again_is_refused(stream: Stream) -> None:
         list(batch_losses(lambda batch: batch, loader, 2))
 
 
+def test_a_prompt_that_is_not_trained_is_refused(words: Words) -> None:
+    loop = Loop(words)
+    loop.optimizer = torch.optim.AdamW([loop.other])
+    with pytest.raises(InvalidInput, match="among the parameters of the optimizer"):
+        loop.advised(Session())
+    loop.prompt.requires_grad_(False)
+    with pytest.raises(InvalidInput, match="must require a gradient"):
+        loop.advised(Session())
+
+
+def test_what_scores_only_once_or_never_is_refused() -> None:
+    batches = [torch.zeros(2, 1)]
+    for wrong, said in (((), "must have batches"), (iter(batches), "iterated again")):
+        with pytest.raises(InvalidInput, match=said):
+            check_scoring(None, wrong)
+        check_scoring(lambda: Score(0.0), wrong)
+    check_scoring(None, batches)
+    check_scoring(None, torch.utils.data.DataLoader(Stream(2), 2))
+
+
 # peft asks transformers for a name that it deprecates.
 @pytest.mark.filterwarnings("ignore:.is_gradient_checkpointing:FutureWarning")
 def test_a_model_without_prompt_tuning_is_refused() -> None:
@@ -291,3 +319,33 @@ def test_a_model_without_prompt_tuning_is_refused() -> None:
         PromptTuningConfig("FEATURE_EXTRACTION", num_virtual_tokens=5),
     )
     assert soft_prompt(tuned).shape == (5, 16)
+
+
+@pytest.mark.filterwarnings("ignore:.is_gradient_checkpointing:FutureWarning")
+def test_batches_without_labels_are_named(tokenizer: Any) -> None:
+    from peft import PromptTuningConfig, get_peft_model
+    from transformers import BertConfig, BertForSequenceClassification
+
+    from mentorgrad.integrations.huggingface import MentorCallback
+
+    sizes = {"hidden_size": WIDTH, "num_hidden_layers": 1, "num_attention_heads": 2}
+    config = BertConfig(vocab_size=len(tokenizer), intermediate_size=16, **sizes)
+    model = get_peft_model(
+        BertForSequenceClassification(config), PromptTuningConfig("SEQ_CLS", num_virtual_tokens=2)
+    )
+    callback = MentorCallback(
+        Session(),  # type: ignore[arg-type]
+        [dict(tokenizer(["warm bread"], return_tensors="pt"))],
+    )
+    callback.on_train_begin(
+        SimpleNamespace(train_batch_size=2),
+        None,
+        None,
+        model=model,
+        train_dataloader=None,
+        optimizer=torch.optim.AdamW(model.parameters()),
+        processing_class=tokenizer,
+    )
+    assert callback.advised is not None
+    with pytest.raises(InvalidInput, match="it needs labels"):
+        callback.advised.consult()
