@@ -7,8 +7,10 @@ import io
 import json
 import re
 import sys
+import time
 from collections.abc import Callable
 from dataclasses import replace
+from datetime import UTC, datetime
 from typing import Any
 
 import pytest
@@ -187,6 +189,19 @@ def test_what_is_printable_stays() -> None:
     text = "  “ä”  –  字 🙂"
     assert shown(text) == text
     assert one_line(text) == "“ä” – 字 🙂"
+
+
+def test_a_time_zone_that_cannot_be_ends_no_command(monkeypatch: pytest.MonkeyPatch) -> None:
+    moment = datetime(2026, 1, 2, 3, 4, 5, tzinfo=UTC)
+    try:
+        for zone, said in (("UTC-1", "04:04:05"), ("XYZ-99", "03:04:05"), ("No/Where", "03:04:05")):
+            monkeypatch.setenv("TZ", zone)
+            time.tzset()
+            assert output.moment(moment) == f"2026-01-02 {said}"
+            assert output.moment(datetime.max.replace(tzinfo=UTC)).startswith("9999-12-31")
+    finally:
+        monkeypatch.undo()
+        time.tzset()
 
 
 def test_secrets_are_masked() -> None:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import contextlib
 import sys
 from collections.abc import Callable, Iterable, Mapping, Sequence
 from datetime import datetime, timedelta
@@ -172,8 +173,13 @@ def number(value: float | None, digits: int = 4) -> str:
 
 
 def moment(value: datetime | None) -> str:
-    """Formats a time in the local time zone, to the second."""
-    return "–" if value is None else value.astimezone().strftime("%Y-%m-%d %H:%M:%S")
+    """Formats a time in the local time zone, to the second; in UTC if `TZ` names no zone that can
+    be, or the time is at an end of the calendar."""
+    if value is None:
+        return "–"
+    with contextlib.suppress(ValueError, OverflowError):
+        value = value.astimezone()
+    return value.strftime("%Y-%m-%d %H:%M:%S")
 
 
 def seconds(value: timedelta) -> str:
