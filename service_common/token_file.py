@@ -54,6 +54,8 @@ class TokenFile:
             log.error("tokens_gone", path=str(self._path))
             return
         try:
+            if not self._path.is_file():  # to open a pipe would wait for its other end
+                raise InvalidInput.field("tokens", f"{self._path} is not a file")
             self._records = tokens.load(self._path)
         except InvalidInput as error:
             # Read again at the next call: the unread change may be a revocation.

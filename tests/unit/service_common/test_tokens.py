@@ -108,6 +108,15 @@ def test_a_file_that_makes_no_sense_changes_nothing(file: Path) -> None:
     assert served.authenticate(token).name == "alice"
 
 
+@pytest.mark.parametrize("make", [os.mkdir, os.mkfifo])
+def test_what_is_no_file_changes_nothing_and_holds_up_nobody(file: Path, make: Any) -> None:
+    _, token = tokens.create(file, "alice", [Scope.RUN])
+    served = TokenFile(file)
+    file.unlink()
+    make(file)
+    assert served.authenticate(token).name == "alice"
+
+
 def test_a_revocation_that_could_not_be_read_at_first_counts_all_the_same(
     file: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
