@@ -98,6 +98,7 @@ async def test_odd_logs_are_shown_and_hurt_nobody(tab: Tab, store: TemporaryRunS
         assert await words.evaluate("it => getComputedStyle(it).direction") == "rtl"
         await tab.load(f"{page}/compare?run={odd}&run={only_created}")
         await tab.sees("[aria-label='Differences of the specs'] td", HOSTILE)
+        await tab.sees(".chart-axis", f"\u2068{HOSTILE}\u2069")  # it turns no figure beside it
         await is_whole(tab)
 
 

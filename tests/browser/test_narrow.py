@@ -6,9 +6,10 @@ from contextlib import AsyncExitStack
 
 import pytest
 
+from mentorgrad.domain.spec import RunSpec
 from run_store.temporary_store import TemporaryRunStore
 from tests.support.served_page import served_page
-from tests.support.served_runs import served
+from tests.support.served_runs import queue_run, served
 from tests.support.tabs import Tab
 from tests.support.told_predictor import INFO, Told
 from tests.support.toy_run import toy_log
@@ -24,6 +25,7 @@ CUT_OFF = """width => [...document.querySelectorAll('header *, .tabs *, .folds t
 
 async def test_everything_is_in_view(tab: Tab, store: TemporaryRunStore) -> None:
     run_id = store.import_run(toy_log()).run_id
+    other = queue_run(store, RunSpec(labels={"w" * 100: "v" * 100}))
     async with AsyncExitStack() as stack:
         predictor = PredictServer(Told(), INFO)
         at = await predictor.start()
@@ -36,6 +38,8 @@ async def test_everything_is_in_view(tab: Tab, store: TemporaryRunStore) -> None
             f"/runs/{run_id}?tab=candidates": "[aria-label^=Candidates] td",
             f"/runs/{run_id}?tab=spec": "[aria-label=Spec] td",
             "/services": "[aria-label^=Mentors] td",
+            "/house": "[aria-label^=Mentors] td",
+            f"/compare?run={run_id}&run={other}": ".slider + .slider select",
         }.items():
             await tab.load(page + address)
             await tab.sees(shown)
