@@ -31,7 +31,9 @@ _TOLD_EVERY = 64
     "backup", epilog="Example: mentorgrad store backup copy.sqlite --store sqlite:///runs.sqlite"
 )
 def _backup(
-    file: Annotated[Path, typer.Argument(metavar="FILE", help="The file to write.")],
+    file: Annotated[
+        Path, typer.Argument(metavar="FILE", readable=False, help="The file to write.")
+    ],
     store: ReadableStoreOption,
     force: Annotated[
         bool, typer.Option("--force", help="Replace the file if it is there already.")

@@ -84,6 +84,7 @@ def restore(file: Path, store: Path, told: CopyProgress) -> None:
             raise InvalidInput.field(STORE, f"the folder {store.parent} does not exist")
         if os.path.lexists(store) and not os.path.exists(store):
             raise InvalidInput.field(STORE, f"{store} is a link to a file that does not exist")
+        _check_folder(store, STORE)
         with private(store), opened(store) as target, said(store):
             check_empty(target, store)
             source.backup(target, pages=STEP_PAGES, progress=_progress(told), sleep=0)
@@ -163,6 +164,14 @@ def _check_place(store: Path, file: Path, force: bool) -> None:
         raise InvalidInput.field(FILE, f"must name a file; {file} is a device or a pipe")
     if os.path.lexists(file) and not force:
         raise InvalidInput.field(FILE, f"{file} exists; --force replaces it")
+    _check_folder(file, FILE)
+
+
+def _check_folder(file: Path, field: str) -> None:
+    """Checks that a file can be made beside those in its folder."""
+    if not os.access(file.parent, os.W_OK | os.X_OK):
+        said = f"{file} cannot be written: no write permission in the folder {file.parent}"
+        raise InvalidInput.field(field, said)
 
 
 def _publish(part: Path, file: Path, force: bool) -> None:

@@ -272,6 +272,9 @@ def _changing(path: Path, must_exist: bool = False) -> Iterator[list[TokenRecord
     folder = path.parent
     if not folder.is_dir():
         raise InvalidInput.field("tokens", f"directory {folder} does not exist")
+    if not os.access(folder, os.W_OK | os.X_OK):
+        said = f"{path} cannot be written: no write permission in the folder {folder}"
+        raise InvalidInput.field("tokens", said)
     lock = os.open(folder, os.O_RDONLY)
     try:
         fcntl.flock(lock, fcntl.LOCK_EX)

@@ -121,6 +121,19 @@ def test_a_backup_never_takes_the_place_of_a_device_or_pipe(
     assert pipe.is_fifo()
 
 
+def test_a_folder_that_cannot_be_written_is_named(
+    store: Any, path: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    good, locked = tmp_path / "good", tmp_path / "locked"
+    back_up(path, good, untold)
+    locked.mkdir()
+    monkeypatch.setattr(os, "access", lambda place, mode: Path(place) != locked)  # root may all
+    said = f"cannot be written: no write permission in the folder {locked}"
+    assert said in refused(InvalidInput, back_up, path, locked / "copy")
+    assert said in refused(InvalidInput, restore, good, locked / "new")
+    assert list(locked.iterdir()) == []
+
+
 def test_names_may_be_as_long_as_the_file_system_allows(
     store: Any, path: Path, tmp_path: Path
 ) -> None:

@@ -182,6 +182,14 @@ def test_a_token_has_one_entry(file: Path) -> None:
     assert served.authenticate(token).name == "alice"
 
 
+def test_a_folder_that_cannot_be_written_is_named(
+    file: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(os, "access", lambda place, mode: Path(place) != file.parent)
+    with pytest.raises(InvalidInput, match="no write permission in the folder"):
+        tokens.create(file, "alice", [Scope.RUN])
+
+
 def test_a_change_keeps_the_permissions_of_the_file(file: Path) -> None:
     record, _ = tokens.create(file, "alice", [Scope.RUN])
     file.chmod(0o640)  # a service in the group reads it
