@@ -38,7 +38,6 @@ async def test_everything_is_in_view(tab: Tab, store: TemporaryRunStore) -> None
             f"/runs/{run_id}?tab=candidates": "[aria-label^=Candidates] td",
             f"/runs/{run_id}?tab=spec": "[aria-label=Spec] td",
             "/services": "[aria-label^=Mentors] td",
-            "/house": "[aria-label^=Mentors] td",
             f"/compare?run={run_id}&run={other}": ".slider + .slider select",
         }.items():
             await tab.load(page + address)
