@@ -112,10 +112,11 @@ class CallAdmission(grpc.aio.ServerInterceptor):
         self, continuation: Continuation, handler_call_details: grpc.HandlerCallDetails
     ) -> Any:
         """Wraps the handler of one call."""
-        handler = await continuation(handler_call_details) or _UNKNOWN
+        handler = await continuation(handler_call_details)
+        if handler is None:
+            return None
         call = _Incoming(handler, handler_call_details)
-        is_open = call.method.startswith(OPEN) or handler is _UNKNOWN
-        admitted = self._open if is_open else self._by_caller
+        admitted = self._open if call.method.startswith(OPEN) else self._by_caller
         return rewrap(
             handler,
             lambda function: admitted(call, function),
@@ -130,7 +131,7 @@ class CallAdmission(grpc.aio.ServerInterceptor):
 
         async def admitted(requests: Any, context: Context) -> Any:
             async with _refusing(context):
-                peer = self._stranger(context)
+                peer = self.count_stranger(context)
                 request = await self._of_stranger(context)
                 if call.streams_responses:
                     context.add_done_callback(self.places.take(call.kind, peer))
@@ -187,7 +188,7 @@ class CallAdmission(grpc.aio.ServerInterceptor):
         try:
             holder, check = self._authenticator.enter(call.method, call.metadata, context)
         except Unauthenticated:
-            self._stranger(context)
+            self.count_stranger(context)
             raise
         except PermissionDenied:
             self._account(peer).refused()
@@ -217,9 +218,9 @@ class CallAdmission(grpc.aio.ServerInterceptor):
             hold=None if caller.is_relayed else functools.partial(self.paused.pause, peer),
         )
 
-    def _stranger(self, context: Context) -> Holder:
-        """Somebody who has shown no token, by their address, whose connection is not read for a
-        while if it makes too many calls."""
+    def count_stranger(self, context: Context) -> Holder:
+        """Counts a call of somebody who has shown no token, by their address; beyond the rate its
+        connection is paused. Returns whose the call is."""
         peer = context.peer()
         holder = stranger(peer)
         try:
@@ -316,10 +317,25 @@ async def _refusing(context: Context) -> AsyncIterator[None]:
         await context.abort_with_status(to_status(error))
 
 
-async def _unknown(request: Any, context: Context) -> Any:
-    # As gRPC does: by a status without details, a client knows that the service is another.
-    await context.abort(grpc.StatusCode.UNIMPLEMENTED, "Method not found!")
+class UnknownMethods(grpc.aio.ServerInterceptor):
+    """Answers calls of methods that are not there, as gRPC does by itself, and counts them. The
+    outermost interceptor: no log and no metric has names that a stranger has made up.
 
+    Args:
+        admission: Counts the calls.
+    """
 
-_UNKNOWN: Any = grpc.unary_unary_rpc_method_handler(_unknown)
-"""Serves a method that is not there. gRPC would do it by itself, as often as somebody wants."""
+    def __init__(self, admission: CallAdmission) -> None:
+        self._admission = admission
+        self._handler: Any = grpc.stream_unary_rpc_method_handler(self._refuse)
+
+    async def intercept_service(
+        self, continuation: Continuation, handler_call_details: grpc.HandlerCallDetails
+    ) -> Any:
+        """Returns the handler of one call."""
+        return await continuation(handler_call_details) or self._handler
+
+    async def _refuse(self, requests: Any, context: Context) -> None:
+        self._admission.count_stranger(context)
+        # By a status without details, a client knows that the service is another.
+        await context.abort(grpc.StatusCode.UNIMPLEMENTED, "Method not found!")

@@ -56,7 +56,7 @@ def rewrap(
 
 
 class CallLog(grpc.aio.ServerInterceptor):
-    """Counts, traces and logs the calls of mentorgrad's services; the outermost interceptor.
+    """Counts, traces and logs the calls of mentorgrad's services, refused ones included.
 
     A call with a single response always gets a span. A response stream, which may last as long as a
     run, gets one only if its caller is traced.

@@ -21,7 +21,7 @@ from mentorgrad.errors import InternalError, MentorgradError, Unavailable, Unsup
 from mentorgrad.wire.channels import SERVER_OPTIONS, max_connections
 from mentorgrad.wire.error_mapping import to_status
 from service_common.authorization import Authenticator
-from service_common.call_admission import CallAdmission
+from service_common.call_admission import CallAdmission, UnknownMethods
 from service_common.call_log import CallLog, Continuation, bind_names, rewrap
 from service_common.decoding import Decode, decoder
 from service_common.health import TIMEOUT, HealthCheck, HealthReporter, always
@@ -152,7 +152,12 @@ class Server:
             Authenticator(self._security.tokens), limits, self._security.owner_call_rate
         )
         self.grpc = grpc.aio.server(
-            interceptors=[self._observer, self.admission, ErrorInterceptor()],
+            interceptors=[
+                UnknownMethods(self.admission),
+                self._observer,
+                self.admission,
+                ErrorInterceptor(),
+            ],
             options=[
                 *SERVER_OPTIONS,
                 ("grpc.max_allowed_incoming_connections", max_connections()),

@@ -83,13 +83,7 @@ class Shares:
         self._clock = clock
         self._owners: dict[str, _Owner] = {}
 
-    def account(
-        self,
-        owner: str,
-        *,
-        is_limited: bool = True,
-        hold: Hold | None = None,
-    ) -> Account:
+    def account(self, owner: str, *, is_limited: bool = True, hold: Hold | None = None) -> Account:
         """Begins the account of one call.
 
         Args:

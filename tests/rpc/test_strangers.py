@@ -14,6 +14,7 @@ import grpc
 import grpc.aio
 import pytest
 from grpc_health.v1 import health_pb2, health_pb2_grpc
+from prometheus_client import CollectorRegistry, generate_latest
 
 from mentorgrad.errors import DeadlineExceeded, ResourceExhausted
 from mentorgrad.v1 import history_service_pb2 as history
@@ -61,7 +62,10 @@ class Guarded:
         file = folder / "tokens.json"
         self.tokens = {n: tokens.create(file, n, [scope])[1] for n, scope in NAMES.items()}
         security = Security(tokens=TokenFile(file), owner_call_rate=owner_call_rate)
-        self.server = Server("127.0.0.1:0", [], security=security, limits=LIMITS)
+        self.registry = CollectorRegistry()
+        self.server = Server(
+            "127.0.0.1:0", [], security=security, limits=LIMITS, registry=self.registry
+        )
         add_HistoryServiceServicer_to_server(Slow(), self.server.grpc)
         self.address = ""
 
@@ -330,6 +334,17 @@ async def test_health_checks_without_end_stay_with_their_caller(
                     hostile.send(stream, message(b""), end=True)
                 await asyncio.to_thread(hostile.wait, lambda: False, 0.001)
             assert await guarded.is_healthy()
+
+
+async def test_a_method_that_is_not_there_is_told_at_once_and_leaves_no_trace(
+    guarded: Guarded,
+) -> None:
+    absent = "/mentorgrad.v1.HistoryService/Absent"
+    async with asyncio.timeout(120), unary_channel(guarded.address) as channel:
+        silent = channel.stream_unary(absent)()  # its first request is never written
+        assert await silent.code() is grpc.StatusCode.UNIMPLEMENTED
+        assert await silent.details() == "Method not found!"
+    assert b"Absent" not in generate_latest(guarded.registry)
 
 
 async def test_a_service_has_so_many_connections_and_no_more(

@@ -33,8 +33,6 @@ LOOK_SECONDS = 0.25
 SPARE_SECONDS = 5.0
 """Time after a failed report in which no lease is treated as expired: while the store is
 unavailable, nobody can renew a lease."""
-
-
 NAME_SECONDS = 3.0
 """Time between two attempts to begin under a name that another agent has: it reports meanwhile if
 it lives."""

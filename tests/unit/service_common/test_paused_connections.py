@@ -83,21 +83,12 @@ async def test_a_pause_ends_by_itself(connection: Connection, paused: PausedConn
     assert len(paused) == 0
 
 
-async def test_a_shorter_pause_leaves_a_longer_one(
-    connection: Connection, paused: PausedConnections
+@pytest.mark.parametrize("pauses", [(LONG, 0.0), (0.001, LONG)])
+async def test_the_longer_of_two_pauses_counts(
+    connection: Connection, paused: PausedConnections, pauses: tuple[float, float]
 ) -> None:
-    paused.pause(connection.peer, LONG)
-    paused.pause(connection.peer, 0.0)
-    connection.client.sendall(b"kept")
-    await asyncio.sleep(0.01)
-    assert not connection.is_readable()
-
-
-async def test_a_longer_pause_takes_the_place_of_a_shorter_one(
-    connection: Connection, paused: PausedConnections
-) -> None:
-    paused.pause(connection.peer, 0.001)
-    paused.pause(connection.peer, LONG)
+    for seconds in pauses:
+        paused.pause(connection.peer, seconds)
     connection.client.sendall(b"kept")
     await asyncio.sleep(0.01)
     assert not connection.is_readable()
