@@ -1,163 +1,23 @@
+"""The scheduler: which runs get which slots, and how it ends."""
+
 from __future__ import annotations
 
 import asyncio
-import contextlib
 import threading
-from collections.abc import AsyncIterator, Callable, Sequence
+from collections.abc import Sequence
 from datetime import timedelta
 from typing import Any
 
 import pytest
 
-from mentorgrad.domain.event import Created, StateChanged
-from mentorgrad.domain.objective import Function
 from mentorgrad.domain.run import DesiredState, RunState
-from mentorgrad.domain.spec import RunSpec
-from mentorgrad.errors import Unavailable
-from run_store.protocols import Lease
-from run_store.temporary_store import TemporaryRunStore
+from tests.support.scheduling import Rig
 from trainer_service.agent import scheduler as module
-from trainer_service.agent import waiting_runs
-from trainer_service.agent.interruptions import DIED
 from trainer_service.agent.scheduler import Scheduler
 from trainer_service.job import EXIT_DEVICE, EXIT_MEMBER_DIED, EXIT_OK, EXIT_STORE
 from trainer_service.running.stop_control import DEVICE_LOST
 
 LEASE = timedelta(seconds=60)
-
-
-class Worker:
-    """A worker that does as the test says."""
-
-    def __init__(self, store: TemporaryRunStore, lease: Lease, devices: tuple[str, ...]) -> None:
-        self.run_id = lease.run_id
-        self.attempt = lease.attempt
-        self.devices = devices
-        self.has_begun = False
-        self.terminated = False
-        self.hangs = False
-        self.told: list[DesiredState] = []
-        self._store = store
-        self._end: asyncio.Future[int] = asyncio.get_running_loop().create_future()
-
-    def begin(self) -> None:
-        self.has_begun = True
-
-    def end(self, code: int, state: RunState | None = None) -> None:
-        if state is not None:
-            self._store.transition(self.run_id, state, attempt=self.attempt)
-        self._end.set_result(code)
-
-    def lose(self, error: Exception) -> None:
-        self._end.set_exception(error)
-
-    async def wait(self) -> int:
-        return await asyncio.shield(self._end)
-
-    def alive(self) -> bool:
-        return not self._end.done()
-
-    def is_silent(self) -> bool:
-        return self.hangs
-
-    def tell(self, desired: DesiredState) -> None:
-        self.told.append(desired)
-
-    def terminate(self) -> None:
-        self.terminated = True
-        if self.alive():
-            if self.has_begun:
-                self._store.transition(self.run_id, RunState.INTERRUPTED, "saved")
-            self._end.set_result(EXIT_OK)
-
-    def kill(self) -> None:
-        if self.alive():
-            self._end.set_result(-9)
-
-
-class FakeExecutor:
-    def __init__(self, store: TemporaryRunStore) -> None:
-        self.store = store
-        self.started: list[Worker] = []
-        self.failures = 0
-        self.closed = False
-
-    async def start(self, lease: Lease, devices: Sequence[str]) -> Worker:
-        if self.failures:
-            self.failures -= 1
-            raise Unavailable("no process can be started")
-        self.started.append(Worker(self.store, lease, tuple(devices)))
-        return self.started[-1]
-
-    async def close(self) -> None:
-        self.closed = True
-
-
-class Rig:
-    def __init__(self) -> None:
-        self.store = TemporaryRunStore()
-        self.executor = FakeExecutor(self.store)
-
-    def create(self, devices: int = 1) -> str:
-        spec = RunSpec(objective=Function(), devices=devices)
-        return self.store.create(Created(spec=spec))[0].run_id
-
-    def state(self, run_id: str) -> RunState:
-        return self.store.get_run(run_id).state
-
-    def interruptions(self, run_id: str) -> list[str]:
-        """The reasons why a run was interrupted."""
-        changes = [event.payload for event in self.store.events(run_id)]
-        return [
-            change.reason
-            for change in changes
-            if isinstance(change, StateChanged) and change.state is RunState.INTERRUPTED
-        ]
-
-    async def until(self, condition: Callable[[], bool]) -> None:
-        for _ in range(1000):
-            if condition():
-                return
-            await asyncio.sleep(0.005)
-        raise AssertionError("it never came to be")
-
-    async def worker(self, number: int) -> Worker:
-        await self.until(lambda: len(self.executor.started) >= number)
-        return self.executor.started[number - 1]
-
-    @contextlib.asynccontextmanager
-    async def scheduling(
-        self,
-        *devices: str,
-        per_device: int = 1,
-        max_restarts: int = 2,
-        most_runs: int | None = None,
-        grace: float = 10.0,
-        have_devices: Callable[[Sequence[str]], bool] = lambda _: True,
-    ) -> AsyncIterator[Scheduler]:
-        made = Scheduler(
-            self.store,
-            self.executor,
-            devices or ("cpu",),
-            per_device=per_device,
-            max_restarts=max_restarts,
-            most_runs=most_runs,
-            have_devices=have_devices,
-        )
-        made.start()
-        yield made
-        await made.close(grace)
-
-
-@pytest.fixture(autouse=True)
-def _quick(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(module, "POLL_SECONDS", 0.01)
-    monkeypatch.setattr(module, "RETRY_SECONDS", 0.01)
-
-
-@pytest.fixture
-def rig() -> Rig:
-    return Rig()
 
 
 async def test_the_oldest_runs_get_the_slots_of_every_device(rig: Rig) -> None:
@@ -201,139 +61,6 @@ async def test_slots_of_one_gpu_are_one_device_and_those_of_the_cpu_are_several(
         assert (await rig.worker(1)).run_id == small
     async with rig.scheduling("cpu", per_device=2):
         assert (await rig.worker(2)).devices == ("cpu", "cpu")
-
-
-async def test_a_dead_worker_leaves_an_interrupted_run_that_is_taken_up_again(rig: Rig) -> None:
-    run_id = rig.create()
-    async with rig.scheduling():
-        first = await rig.worker(1)
-        first.begin()
-        first.end(-9)
-        second = await rig.worker(2)
-        assert (second.run_id, second.attempt) == (run_id, 2)
-        assert rig.interruptions(run_id) == [f"{DIED}: killed by SIGKILL"]
-        second.begin()
-        second.end(EXIT_OK, RunState.SUCCEEDED)
-        await rig.until(lambda: rig.state(run_id) is RunState.SUCCEEDED)
-
-
-async def test_at_most_max_restarts(rig: Rig) -> None:
-    run_id = rig.create()
-    async with rig.scheduling(max_restarts=2):
-        for number in (1, 2, 3):
-            worker = await rig.worker(number)
-            worker.begin()
-            worker.end(139)
-        await rig.until(lambda: rig.state(run_id) is RunState.FAILED)
-        reason = rig.store.get_run(run_id).reason
-        assert reason == f"gave up after 3 worker deaths; the last: {DIED}: exit code 139"
-        assert len(rig.executor.started) == 3
-
-
-async def test_workers_that_never_begin_fail_the_run_too(rig: Rig) -> None:
-    run_id = rig.create()
-    async with rig.scheduling(max_restarts=1):
-        for number in (1, 2):
-            (await rig.worker(number)).end(1)
-        await rig.until(lambda: rig.state(run_id) is RunState.FAILED)
-        reason = rig.store.get_run(run_id).reason
-        assert reason == f"gave up after 2 worker deaths; the last: {DIED}: exit code 1"
-
-
-async def test_a_run_that_another_agent_claims_first_is_left_to_it(
-    rig: Rig, monkeypatch: pytest.MonkeyPatch
-) -> None:
-    contested, free = rig.create(), rig.create()
-    waiting = rig.store.next_runs
-
-    def too_late(*arguments: Any) -> Any:
-        found = waiting(*arguments)
-        if any(run.run_id == contested for run in found):
-            rig.store.claim(contested, "another agent", LEASE)
-        return found
-
-    monkeypatch.setattr(rig.store, "next_runs", too_late)
-    async with rig.scheduling():
-        assert (await rig.worker(1)).run_id == free
-        assert rig.store.get_run(contested).attempt == 1
-
-
-async def test_the_runs_that_one_look_found_are_taken_one_by_one(
-    rig: Rig, monkeypatch: pytest.MonkeyPatch
-) -> None:
-    """Until it is time to look again, a run was queued here, or none of them waits any more."""
-    looks: list[int] = []
-    next_runs = rig.store.next_runs
-
-    def noted(*arguments: Any) -> Any:
-        looks.append(len(rig.executor.started))
-        return next_runs(*arguments)
-
-    monkeypatch.setattr(module, "POLL_SECONDS", 1e3)
-    monkeypatch.setattr(waiting_runs, "KEPT_SECONDS", 1e3)
-    monkeypatch.setattr(rig.store, "next_runs", noted)
-    runs = [rig.create() for _ in range(4)]
-
-    async def ended(number: int) -> None:
-        worker = await rig.worker(number)
-        worker.begin()
-        worker.end(EXIT_OK, RunState.SUCCEEDED)
-
-    async with rig.scheduling() as scheduler:
-        await ended(1)
-        await ended(2)
-        await rig.worker(3)
-        assert looks == [0]
-        rig.store.claim(runs[3], "another agent", LEASE)
-        runs[3] = rig.create()
-        await ended(3)
-        await rig.worker(4)
-        assert looks == [0, 3]
-        runs.append(rig.create())
-        scheduler.wake()
-        await ended(4)
-        await rig.worker(5)
-        assert [worker.run_id for worker in rig.executor.started] == runs
-
-
-@pytest.mark.parametrize(("devices", "most"), [(("cuda:0",), 256), (("cuda:0", "cuda:1"), 0)])
-async def test_agents_that_were_too_late_spread_over_more_runs(
-    rig: Rig, monkeypatch: pytest.MonkeyPatch, devices: tuple[str, ...], most: int
-) -> None:
-    """But for those that might have a run wait for several devices, which is then the first."""
-    skipped: list[int] = []
-    next_runs, claim_next = rig.store.next_runs, rig.store.claim_next
-
-    def noted(count: int, limit: int | None, skip: int) -> Any:
-        skipped.append(skip)
-        return next_runs(count, limit, min(skip, 2))
-
-    def too_late(*arguments: Any) -> Lease | None:
-        return None if len(skipped) < 5 else claim_next(*arguments)
-
-    monkeypatch.setattr(module, "_LATE_SECONDS", 0.0)
-    monkeypatch.setattr(module.random, "randint", lambda _, most: most)
-    monkeypatch.setattr(rig.store, "next_runs", noted)
-    monkeypatch.setattr(rig.store, "claim_next", too_late)
-    runs = [rig.create() for _ in range(4)]
-    async with rig.scheduling(*devices):
-        worker = await rig.worker(1)
-        assert skipped[:5] == [min(skip, most) for skip in (0, 16, 80, 256, 256)]
-        assert worker.run_id == runs[2 if most else 0]
-
-
-async def test_an_agent_that_passed_over_all_runs_takes_one_of_them(
-    rig: Rig, monkeypatch: pytest.MonkeyPatch
-) -> None:
-    monkeypatch.setattr(module, "_LATE_SECONDS", 0.0)
-    monkeypatch.setattr(module.random, "randint", lambda _, most: most)
-    claim_next, late = rig.store.claim_next, iter([True, True])
-    monkeypatch.setattr(
-        rig.store, "claim_next", lambda *given: None if next(late, False) else claim_next(*given)
-    )
-    run_id = rig.create()
-    async with rig.scheduling():
-        assert (await rig.worker(1)).run_id == run_id
 
 
 async def test_runs_are_held_while_their_workers_live_and_do_not_hang(rig: Rig) -> None:
@@ -393,56 +120,6 @@ async def test_an_agent_that_has_not_looked_is_not_idle(
         assert scheduler.idle_seconds == 0
         may_look.set()
         await rig.until(lambda: scheduler.idle_seconds > 0)
-
-
-async def test_a_stale_worker_cannot_interrupt_its_successors_run(rig: Rig) -> None:
-    run_id = rig.create()
-    async with rig.scheduling() as scheduler:
-        worker = await rig.worker(1)
-        worker.begin()
-        rig.store.transition(run_id, RunState.INTERRUPTED, "its lease ran out")
-        rig.store.claim(run_id, "another service", LEASE)
-        worker.end(-9)
-        await rig.until(lambda: not scheduler.workers)
-        assert rig.state(run_id) is RunState.RUNNING
-
-
-async def test_a_run_whose_lease_ran_out_is_taken_up(rig: Rig) -> None:
-    run_id = rig.create()
-    rig.store.claim(run_id, "a service that is gone", timedelta(0))
-    async with rig.scheduling() as scheduler:
-        await scheduler.bury()
-        worker = await rig.worker(1)
-        assert worker.run_id == run_id
-        assert rig.interruptions(run_id) == [f"{DIED}: its lease expired"]
-
-
-async def test_two_agents_that_bury_at_once_bury_once(rig: Rig) -> None:
-    run_id = rig.create()
-    rig.store.claim(run_id, "a service that is gone", timedelta(0))
-    two = [
-        Scheduler(rig.store, rig.executor, ["cpu"], per_device=1, max_restarts=0) for _ in range(2)
-    ]
-    await asyncio.gather(*(scheduler.bury() for scheduler in two))
-    assert rig.interruptions(run_id) == [f"{DIED}: its lease expired"]
-    assert rig.state(run_id) is RunState.FAILED  # it has died once, not twice
-
-
-@pytest.mark.parametrize(
-    ("desired", "state"),
-    [(DesiredState.CANCEL, RunState.CANCELLED), (DesiredState.PAUSE, RunState.PAUSED)],
-)
-async def test_what_was_wanted_of_a_dead_worker_is_done(
-    rig: Rig, desired: DesiredState, state: RunState
-) -> None:
-    run_id = rig.create()
-    async with rig.scheduling():
-        worker = await rig.worker(1)
-        worker.begin()
-        rig.store.set_desired(run_id, desired)
-        worker.end(-9)
-        await rig.until(lambda: rig.state(run_id) is state)
-        assert len(rig.executor.started) == 1
 
 
 async def test_closing_interrupts_the_workers_and_takes_no_more_runs(rig: Rig) -> None:

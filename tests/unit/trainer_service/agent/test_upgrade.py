@@ -17,7 +17,7 @@ from mentorgrad.errors import InvalidInput
 from run_store import sql_agents, sql_store
 from run_store.open import open_store
 from run_store.schema_version import VERSION_TABLE
-from tests.unit.trainer_service.agent.test_scheduler import FakeExecutor, Rig
+from tests.support.scheduling import FakeExecutor, Rig
 from trainer_service.agent import heartbeat as module
 from trainer_service.agent import scheduler as scheduling
 from trainer_service.agent.heartbeat import AgentHeartbeat
